@@ -1,1 +1,13 @@
-//! wire
+//! Shapes on the wire. Knows schemas, protocols and signatures; knows no service, holds no state, is not async.
+//!
+//! | File             | Holds                                                                          |
+//! |------------------|--------------------------------------------------------------------------------|
+//! | `schema.rs`      | what the models say: services, operations, shapes, members                     |
+//! | `value.rs`       | how codecs look into values of any type: `Val`, `Struct`, `View`, `Slot`       |
+//! | `protocol.rs`    | the protocols; requests and responses as the codecs see them                   |
+//! | `fault.rs`       | an error that a caller sees, before a protocol frames it                       |
+
+pub mod fault;
+pub mod protocol;
+pub mod schema;
+pub mod value;
