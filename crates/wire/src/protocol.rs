@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::value::{ByteStream, EventStream};
+use crate::value::ByteStream;
 
 /// How a request is written, and so how it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,9 +56,8 @@ pub struct Response {
 #[derive(Debug)]
 pub enum ResponseBody {
     Bytes(Bytes),
+    /// A streaming payload, or framed event-stream messages.
     Stream(ByteStream),
-    /// Already framed: each item is one event-stream message.
-    Events(EventStream),
 }
 
 impl Response {

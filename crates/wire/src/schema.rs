@@ -34,6 +34,8 @@ pub struct Service {
     pub event_source: &'static str,
     pub is_query_compatible: bool,
     pub validation: ValidationRules,
+    /// How JSON and CBOR bodies of wrong types are converted, or refused (overlay `coercion`; `Coercion::default()` else).
+    pub coercion: Coercion,
     /// Prefix of `__type` for modelled errors, such as `com.amazonaws.sqs#`; empty: bare names.
     pub error_namespace: &'static str,
     /// Prefix of `__type` for framework errors (serialization, signature); empty: bare names.
@@ -76,6 +78,18 @@ pub struct ValidationRules {
     pub path_has_input_shape: bool,
     /// Order of several messages: Java 8's hash spread, or Java 7's.
     pub java7_order: bool,
+}
+
+/// What a service's decoder does with a value of another type than the model's, and how it words a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Coercion {
+    /// Kinesis, API Gateway and most others: `class java.lang.Boolean can not be converted to an String`.
+    #[default]
+    Coral,
+    /// DynamoDB: `NUMBER_VALUE cannot be converted to String`.
+    DynamoDb,
+    /// Lambda and its like: scalars convert freely, refusals have no text of the framework's.
+    Jackson,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +147,7 @@ pub struct Shape {
     pub error: Option<ErrorTraits>,
     /// Element name when this shape is a payload or a root; `None`: the shape's name.
     pub xml_name: Option<&'static str>,
+    /// `uri`, or `prefix uri` when the declaration is prefixed.
     pub xml_namespace: Option<&'static str>,
     pub is_sensitive: bool,
     /// Nulls are kept in this list or map.
@@ -240,6 +255,7 @@ pub struct Member {
     pub bind: Bind,
     pub shape: &'static Shape,
     pub time_format: Option<TimeFormat>,
+    /// `uri`, or `prefix uri` when the declaration is prefixed (`xsi http://www.w3.org/2001/XMLSchema-instance`).
     pub xml_namespace: Option<&'static str>,
     pub is_required: bool,
     pub is_flattened: bool,
