@@ -1,0 +1,320 @@
+//! What a request claims about its signature. Nothing here is proved yet.
+
+use std::time::Duration;
+
+use http::{HeaderMap, header};
+use pileus_core::Timestamp;
+
+use super::{ALGORITHM, ALGORITHM_V4A, AuthError, MAX_EXPIRES_SECONDS, percent_decode};
+
+/// Where the signature was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The `Authorization` header.
+    Header,
+    /// A presigned URL.
+    Query,
+    /// Fields of an S3 POST form.
+    Post,
+}
+
+/// `date/region/service/aws4_request`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// `YYYYMMDD`, as sent.
+    pub date: String,
+    pub region: String,
+    pub service: String,
+    /// `aws4_request`, or what was sent in its place.
+    pub terminator: String,
+}
+
+/// What `x-amz-content-sha256` says of the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PayloadMode {
+    Absent,
+    /// 64 hex digits.
+    Sha256(String),
+    Unsigned,
+    StreamingSigned,
+    StreamingSignedTrailer,
+    StreamingUnsignedTrailer,
+    /// Anything else, such as the asymmetric streaming modes.
+    Other(String),
+}
+
+impl PayloadMode {
+    pub fn parse(text: &str) -> PayloadMode {
+        match text {
+            "UNSIGNED-PAYLOAD" => PayloadMode::Unsigned,
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => PayloadMode::StreamingSigned,
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => PayloadMode::StreamingSignedTrailer,
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => PayloadMode::StreamingUnsignedTrailer,
+            hash if hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                PayloadMode::Sha256(hash.to_owned())
+            }
+            other => PayloadMode::Other(other.to_owned()),
+        }
+    }
+
+    /// The value as sent; empty if absent.
+    pub fn as_str(&self) -> &str {
+        match self {
+            PayloadMode::Absent => "",
+            PayloadMode::Sha256(text) | PayloadMode::Other(text) => text,
+            PayloadMode::Unsigned => "UNSIGNED-PAYLOAD",
+            PayloadMode::StreamingSigned => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            PayloadMode::StreamingSignedTrailer => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+            PayloadMode::StreamingUnsignedTrailer => "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        }
+    }
+
+    pub fn is_streaming(&self) -> bool {
+        self.as_str().starts_with("STREAMING-")
+    }
+}
+
+/// A request's claim: who signed what, when, and with which result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRequest {
+    pub form: Form,
+    pub access_key: String,
+    pub scope: Scope,
+    /// When the request says it was made.
+    pub time: Timestamp,
+    /// The same in basic form, as it enters the string to sign.
+    pub date: String,
+    /// The life of a presigned URL, 1..=604_800 s; `None` in header form and where it was left out.
+    pub expires: Option<Duration>,
+    /// Lowercase, in the order sent.
+    pub signed_headers: Vec<String>,
+    pub signature: String,
+    pub session_token: Option<String>,
+    pub payload: PayloadMode,
+}
+
+/// Reads the claim from headers or query. `Ok(None)` is an unsigned request.
+///
+/// # Errors
+/// Anything that looks like a signature but cannot be read as Version 4; Versions 2 and 4A by name.
+pub fn parse(headers: &HeaderMap, query: &str) -> Result<Option<SignedRequest>, AuthError> {
+    let authorization = match headers.get(header::AUTHORIZATION) {
+        Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).trim().to_owned()),
+        None => None,
+    };
+    let algorithm = query_parameter(query, "X-Amz-Algorithm");
+    match (authorization, algorithm) {
+        (Some(header), Some(_)) => Err(AuthError::TwoSignatures { header }),
+        (Some(header), None) => parse_header(headers, &header).map(Some),
+        (None, Some(algorithm)) => parse_query(headers, query, &algorithm).map(Some),
+        (None, None) => {
+            let version_2 = query_parameter(query, "AWSAccessKeyId").is_some()
+                && query_parameter(query, "Signature").is_some();
+            if version_2 { Err(AuthError::SigV2) } else { Ok(None) }
+        }
+    }
+}
+
+/// The first value of a query parameter, decoded.
+pub fn query_parameter(query: &str, name: &str) -> Option<String> {
+    query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| String::from_utf8_lossy(&percent_decode(value)).into_owned())
+}
+
+fn parse_header(headers: &HeaderMap, header: &str) -> Result<SignedRequest, AuthError> {
+    let (algorithm, rest) = header.split_once(char::is_whitespace).unwrap_or((header, ""));
+    check_algorithm(algorithm, header, Form::Header)?;
+    let parts = HeaderParts::read(rest, header)?;
+    let date = date_text(headers);
+    let mut missing = Vec::new();
+    for (name, value) in [
+        ("Credential", parts.credential),
+        ("Signature", parts.signature),
+        ("SignedHeaders", parts.signed_headers),
+    ] {
+        // An empty list of signed headers is a list; AWS then asks for `Host` in it.
+        if value.is_none_or(|value| value.is_empty() && name != "SignedHeaders") {
+            missing.push(name);
+        }
+    }
+    if !missing.is_empty() || date.is_none() {
+        return Err(AuthError::IncompleteHeader {
+            missing,
+            no_date: date.is_none(),
+            components: parts.count,
+            header: header.to_owned(),
+        });
+    }
+    let (date, time) = parse_date(&date.unwrap_or_default(), Form::Header)?;
+    let (access_key, scope) = parse_credential(parts.credential.unwrap_or_default(), Form::Header)?;
+    Ok(SignedRequest {
+        form: Form::Header,
+        access_key,
+        scope,
+        time,
+        date,
+        expires: None,
+        signed_headers: header_names(parts.signed_headers.unwrap_or_default()),
+        signature: parts.signature.unwrap_or_default().to_owned(),
+        session_token: text_header(headers, "x-amz-security-token"),
+        payload: payload_mode(headers),
+    })
+}
+
+fn parse_query(headers: &HeaderMap, query: &str, algorithm: &str) -> Result<SignedRequest, AuthError> {
+    const REQUIRED: [&str; 4] = ["X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date"];
+    let mut missing: Vec<&'static str> = if algorithm.is_empty() { vec!["X-Amz-Algorithm"] } else { vec![] };
+    let mut values = REQUIRED.map(|name| match query_parameter(query, name) {
+        Some(value) if !value.is_empty() => value,
+        _ => {
+            missing.push(name);
+            String::new()
+        }
+    });
+    if !missing.is_empty() {
+        return Err(AuthError::IncompleteQuery { missing });
+    }
+    check_algorithm(algorithm, algorithm, Form::Query)?;
+    let [credential, signature, signed_headers, date] = values.each_mut().map(std::mem::take);
+    let (date, time) = parse_date(&date, Form::Query)?;
+    let (access_key, scope) = parse_credential(&credential, Form::Query)?;
+    let payload = match query_parameter(query, "X-Amz-Content-Sha256") {
+        Some(text) => PayloadMode::parse(&text),
+        None => payload_mode(headers),
+    };
+    Ok(SignedRequest {
+        form: Form::Query,
+        access_key,
+        scope,
+        time,
+        date,
+        expires: query_parameter(query, "X-Amz-Expires").map(|text| parse_expires(&text)).transpose()?,
+        signed_headers: header_names(&signed_headers),
+        signature,
+        session_token: query_parameter(query, "X-Amz-Security-Token")
+            .or_else(|| text_header(headers, "x-amz-security-token")),
+        payload,
+    })
+}
+
+fn check_algorithm(algorithm: &str, header: &str, form: Form) -> Result<(), AuthError> {
+    match algorithm {
+        ALGORITHM => Ok(()),
+        ALGORITHM_V4A => Err(AuthError::SigV4a { form }),
+        "AWS" => Err(AuthError::SigV2),
+        other if other.starts_with("AWS4-") || form == Form::Query => {
+            Err(AuthError::UnsupportedAlgorithm { algorithm: other.to_owned(), form })
+        }
+        _ => Err(AuthError::UnknownScheme { header: header.to_owned() }),
+    }
+}
+
+#[derive(Default)]
+struct HeaderParts<'a> {
+    credential: Option<&'a str>,
+    signed_headers: Option<&'a str>,
+    signature: Option<&'a str>,
+    count: usize,
+}
+
+impl<'a> HeaderParts<'a> {
+    /// `key=value` pairs parted by commas, white space, or both.
+    fn read(rest: &'a str, header: &str) -> Result<HeaderParts<'a>, AuthError> {
+        let mut parts = HeaderParts::default();
+        for part in rest.split([',', ' ', '\t']).filter(|part| !part.is_empty()) {
+            let Some((name, value)) = part.split_once('=') else {
+                return Err(AuthError::NotKeyValue { part: part.to_owned(), header: header.to_owned() });
+            };
+            parts.count += 1;
+            match name {
+                "Credential" => parts.credential = Some(value),
+                "SignedHeaders" => parts.signed_headers = Some(value),
+                "Signature" => parts.signature = Some(value),
+                _ => {}
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// `AKID/date/region/service/aws4_request`; the access key may itself hold slashes.
+pub(crate) fn parse_credential(text: &str, form: Form) -> Result<(String, Scope), AuthError> {
+    let mut parts = text.trim_end_matches('/').rsplitn(5, '/');
+    let elements = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
+    let [Some(terminator), Some(service), Some(region), Some(date), Some(access_key)] = elements else {
+        return Err(AuthError::MalformedCredential { credential: text.to_owned(), form });
+    };
+    if access_key.is_empty() {
+        return Err(AuthError::MalformedCredential { credential: text.to_owned(), form });
+    }
+    if date.len() != 8 || !date.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(AuthError::MalformedScopeDate { date: date.to_owned(), form });
+    }
+    let scope = Scope {
+        date: date.to_owned(),
+        region: region.to_owned(),
+        service: service.to_owned(),
+        terminator: terminator.to_owned(),
+    };
+    Ok((access_key.to_owned(), scope))
+}
+
+fn parse_expires(text: &str) -> Result<Duration, AuthError> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(AuthError::ExpiresNotANumber { text: text.to_owned() });
+    }
+    if digits.len() < text.len() {
+        return Err(AuthError::ExpiresNegative { text: text.to_owned() });
+    }
+    match digits.parse::<u64>() {
+        Ok(seconds) if seconds <= MAX_EXPIRES_SECONDS => Ok(Duration::from_secs(seconds)),
+        _ => Err(AuthError::ExpiresTooLong { text: text.to_owned() }),
+    }
+}
+
+fn date_text(headers: &HeaderMap) -> Option<String> {
+    text_header(headers, "x-amz-date").or_else(|| text_header(headers, "date"))
+}
+
+fn parse_date(text: &str, form: Form) -> Result<(String, Timestamp), AuthError> {
+    let time = Timestamp::parse_basic(text)
+        .or_else(|| if form == Form::Header { parse_http_date(text) } else { None })
+        .ok_or_else(|| AuthError::MalformedDate { text: text.to_owned(), form })?;
+    Ok((time.to_basic(), time))
+}
+
+/// `Sun, 30 Aug 2015 12:36:00 GMT`.
+pub(crate) fn parse_http_date(text: &str) -> Option<Timestamp> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.split_once(',')?.1.split_ascii_whitespace();
+    let day = words.next()?.parse().ok()?;
+    let name = words.next()?;
+    let month = MONTHS.iter().position(|month| *month == name)? as u32 + 1;
+    let year = words.next()?.parse().ok()?;
+    let mut clock = words.next()?.splitn(3, ':').map(|part| part.parse::<u32>().ok());
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    match words.next()? {
+        "GMT" | "UTC" | "+0000" => Timestamp::from_civil(year, month, day, hour, minute, second),
+        _ => None,
+    }
+}
+
+fn header_names(list: &str) -> Vec<String> {
+    list.split(';').filter(|name| !name.is_empty()).map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
+fn payload_mode(headers: &HeaderMap) -> PayloadMode {
+    match text_header(headers, "x-amz-content-sha256") {
+        Some(text) => PayloadMode::parse(&text),
+        None => PayloadMode::Absent,
+    }
+}
+
+fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+}
