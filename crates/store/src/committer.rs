@@ -1,0 +1,245 @@
+//! Group commit: one thread that validates and applies everything for an embedded engine.
+//!
+//! It takes all requests that are queued (there is no timer: the previous fsync is the batching window), validates each in
+//! order against the engine plus what this batch has accepted before it, applies the accepted ones as **one** atomic batch
+//! with one fsync, and only then answers all of them, the refused too: a refused transaction that ran again before the
+//! batch is visible would read the same old values and lose again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use pileus_core::Clock;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::{Engine, EngineError};
+use crate::kv::{Change, Check, Direction, KeyRange, RangeCheck, SpaceMap};
+use crate::{Commit, Durability, Outcome, Space, StoreError, Topics, Version};
+
+const MAX_REQUESTS: usize = 256;
+const MAX_BYTES: usize = 4 << 20;
+/// Requests that may wait for the thread; senders beyond it wait in their tasks.
+const QUEUE: usize = 1_024;
+/// Versions are reserved in blocks, so that a reopened engine knows a number above all that were given out.
+const VERSION_BLOCK: u64 = 1 << 20;
+/// After a failure the engine is given time before it is opened again.
+const RECOVER_EVERY: Duration = Duration::from_millis(500);
+const VERSION_KEY: &[u8] = b"\0versions";
+
+pub(crate) enum Message {
+    Commit(Commit, oneshot::Sender<Result<Outcome, StoreError>>),
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// What one batch writes: for each key its new version and value.
+pub(crate) type Changes = SpaceMap<(Version, Option<Bytes>)>;
+
+pub(crate) struct Committer<E: Engine> {
+    engine: Arc<E>,
+    topics: Topics,
+    clock: Arc<dyn Clock>,
+    requests: mpsc::Receiver<Message>,
+    last_version: Version,
+    /// Versions up to here are reserved in the engine.
+    reserved: Version,
+    /// When the engine failed or was last tried again.
+    failed_at: Option<Duration>,
+}
+
+type Request = (Commit, oneshot::Sender<Result<Outcome, StoreError>>);
+
+impl<E: Engine> Committer<E> {
+    pub fn new(
+        engine: Arc<E>,
+        topics: Topics,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Committer<E>, mpsc::Sender<Message>), StoreError> {
+        let reserved = match engine.get(Space::Sys, VERSION_KEY).map_err(StoreError::from)? {
+            Some((value, _)) => <[u8; 8]>::try_from(&value[..])
+                .map(u64::from_be_bytes)
+                .map_err(|_| StoreError::corrupt("the reserved versions are not a number"))?,
+            None => 0,
+        };
+        let (sender, requests) = mpsc::channel(QUEUE);
+        let committer =
+            Committer { engine, topics, clock, requests, last_version: reserved, reserved, failed_at: None };
+        Ok((committer, sender))
+    }
+
+    /// Runs until it is closed or every sender is gone.
+    pub fn run(mut self) {
+        let mut batch: Vec<Request> = Vec::with_capacity(MAX_REQUESTS);
+        let mut closing = None;
+        while closing.is_none() {
+            match self.requests.blocking_recv() {
+                Some(Message::Commit(commit, reply)) => batch.push((commit, reply)),
+                Some(Message::Close(reply)) => closing = Some(reply),
+                None => break,
+            }
+            let mut bytes = batch.first().map_or(0, |(commit, _)| commit.bytes());
+            while closing.is_none() && batch.len() < MAX_REQUESTS && bytes < MAX_BYTES {
+                match self.requests.try_recv() {
+                    Ok(Message::Commit(commit, reply)) => {
+                        bytes += commit.bytes();
+                        batch.push((commit, reply));
+                    }
+                    Ok(Message::Close(reply)) => closing = Some(reply),
+                    Err(_) => break,
+                }
+            }
+            if !batch.is_empty() {
+                self.commit_batch(&mut batch);
+            }
+        }
+        self.requests.close();
+        let closed = self.engine.close().map_err(StoreError::from);
+        if let Err(error) = &closed {
+            tracing::error!(%error, engine = E::NAME, "the store did not close cleanly; the journal will be replayed");
+        }
+        if let Some(reply) = closing {
+            let _ = reply.send(closed);
+        }
+    }
+
+    fn commit_batch(&mut self, batch: &mut Vec<Request>) {
+        if let Err(error) = self.recover_if_failed() {
+            return refuse(batch, &error);
+        }
+        let mut changes = Changes::default();
+        let mut durability = Durability::Relaxed;
+        let mut answers = Vec::with_capacity(batch.len());
+        for (commit, _) in &mut *batch {
+            match self.accept(commit, &mut changes) {
+                Ok(outcome) => {
+                    if outcome != Outcome::Conflict && commit.durability == Durability::Durable {
+                        durability = Durability::Durable;
+                    }
+                    answers.push(outcome);
+                }
+                Err(error) => return self.fail(batch, &error),
+            }
+        }
+        if !changes.is_empty() {
+            self.reserve_versions(&mut changes);
+            if let Err(error) = self.engine.apply(changes, durability) {
+                return self.fail(batch, &error);
+            }
+        }
+        for ((commit, reply), outcome) in batch.drain(..).zip(answers) {
+            if outcome != Outcome::Conflict && !commit.notify.is_empty() {
+                self.topics.fire(&commit.notify);
+            }
+            let _ = reply.send(Ok(outcome)); // Nobody waits for it any more: it is committed all the same.
+        }
+    }
+
+    /// Validates one commit and adds its writes, or leaves no trace.
+    fn accept(&mut self, commit: &mut Commit, changes: &mut Changes) -> Result<Outcome, EngineError> {
+        for check in &commit.checks {
+            if !self.holds(check, changes)? {
+                return Ok(Outcome::Conflict);
+            }
+        }
+        for check in &commit.ranges {
+            if !self.range_holds(check, changes)? {
+                return Ok(Outcome::Conflict);
+            }
+        }
+        self.last_version += 1;
+        for write in commit.writes.drain(..) {
+            let value = match write.change {
+                Change::Put(value) => Some(value),
+                Change::Delete => None,
+            };
+            changes.space_mut(write.space).insert(write.key, (self.last_version, value));
+        }
+        Ok(Outcome::Committed(self.last_version))
+    }
+
+    fn holds(&self, check: &Check, changes: &Changes) -> Result<bool, EngineError> {
+        let present = match changes.get(check.space, &check.key) {
+            Some((version, value)) => value.as_ref().map(|_| *version),
+            None => self.engine.get(check.space, &check.key)?.map(|(_, version)| version),
+        };
+        Ok(present == check.expected)
+    }
+
+    fn range_holds(&self, check: &RangeCheck, changes: &Changes) -> Result<bool, EngineError> {
+        // Whatever this batch has accepted is newer than what the transaction read.
+        if changes.range(check.space, &check.range).next().is_some() {
+            return Ok(false);
+        }
+        let mut found = check.found.iter();
+        let mut range = check.range.clone();
+        loop {
+            // One more than found, to see a key that was added behind the last.
+            let limit = found.len() + 1;
+            let page = self.engine.scan(check.space, &range, limit, Direction::Forward)?;
+            for entry in &page.entries {
+                match found.next() {
+                    Some((key, version)) if *key == entry.key && *version == entry.version => {}
+                    _ => return Ok(false),
+                }
+            }
+            match page.entries.last() {
+                Some(last) if page.more => range = KeyRange::after(range, &last.key),
+                _ => return Ok(found.len() == 0),
+            }
+        }
+    }
+
+    fn reserve_versions(&mut self, changes: &mut Changes) {
+        if self.last_version <= self.reserved {
+            return;
+        }
+        self.reserved = self.last_version + VERSION_BLOCK;
+        let value = Bytes::copy_from_slice(&self.reserved.to_be_bytes());
+        let key = Bytes::from_static(VERSION_KEY);
+        changes.space_mut(Space::Sys).insert(key, (self.last_version, Some(value)));
+    }
+
+    fn fail(&mut self, batch: &mut Vec<Request>, error: &EngineError) {
+        tracing::error!(
+            %error, engine = E::NAME, commits = batch.len(),
+            "the store refuses writes until its disk works again; nothing acknowledged is lost"
+        );
+        // What the failed batch used is not used again, and the reservation may not have been written.
+        self.reserved = 0;
+        self.failed_at = Some(self.clock.monotonic());
+        refuse(batch, &StoreError::from(error.clone()));
+    }
+
+    fn recover_if_failed(&mut self) -> Result<(), StoreError> {
+        let Some(failed_at) = self.failed_at else { return Ok(()) };
+        let now = self.clock.monotonic();
+        if now < failed_at + RECOVER_EVERY {
+            return Err(StoreError::unavailable("the last write failed; waiting before the next attempt"));
+        }
+        self.failed_at = Some(now);
+        self.engine.recover()?;
+        self.failed_at = None;
+        tracing::info!(engine = E::NAME, "the store accepts writes again");
+        Ok(())
+    }
+}
+
+fn refuse(batch: &mut Vec<Request>, error: &StoreError) {
+    for (_, reply) in batch.drain(..) {
+        let _ = reply.send(Err(error.clone()));
+    }
+}
+
+/// Durable engines keep each value behind its version, eight big-endian bytes.
+pub(crate) fn join_version(version: Version, value: &[u8]) -> Bytes {
+    let mut stored = BytesMut::with_capacity(8 + value.len());
+    stored.put_u64(version);
+    stored.put_slice(value);
+    stored.freeze()
+}
+
+pub(crate) fn split_version(stored: Bytes) -> Result<(Bytes, Version), EngineError> {
+    match stored.first_chunk::<8>() {
+        Some(version) => Ok((stored.slice(8..), u64::from_be_bytes(*version))),
+        None => Err(EngineError::Corrupt("a value is shorter than its version".into())),
+    }
+}

@@ -1,0 +1,82 @@
+//! What the committer asks of an embedded engine: reads that return at once, and an atomic batch.
+
+pub mod memory;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::committer::Changes;
+use crate::{Direction, Durability, Entry, KeyRange, Limits, Page, Space, StoreError, Version};
+
+/// Reads that do not wait.
+pub(crate) trait SyncRead: Send + Sync + 'static {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<(Bytes, Version)>, EngineError>;
+
+    fn scan(
+        &self,
+        space: Space,
+        range: &KeyRange,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Page, EngineError>;
+}
+
+pub(crate) trait Engine: SyncRead {
+    const NAME: &'static str;
+    type Snapshot: SyncRead;
+
+    fn snapshot(&self) -> Result<Self::Snapshot, EngineError>;
+
+    /// Applies all or nothing. A durable batch is on the disk before anyone can read it and before this returns, and with
+    /// it every batch before. Called from one thread.
+    fn apply(&self, changes: Changes, durability: Durability) -> Result<(), EngineError>;
+
+    /// After a failed `apply`: opens the files again, so that writes work as soon as the disk does.
+    fn recover(&self) -> Result<(), EngineError>;
+
+    /// The last call, after the last `apply`.
+    fn close(&self) -> Result<(), EngineError>;
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum EngineError {
+    #[error("{0}")]
+    Unavailable(Arc<str>),
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl EngineError {
+    pub fn unavailable(reason: impl std::fmt::Display) -> EngineError {
+        EngineError::Unavailable(reason.to_string().into())
+    }
+}
+
+impl From<EngineError> for StoreError {
+    fn from(error: EngineError) -> StoreError {
+        match error {
+            EngineError::Unavailable(reason) => StoreError::Unavailable { reason },
+            EngineError::Corrupt(detail) => StoreError::Corrupt { detail },
+        }
+    }
+}
+
+/// Takes entries until `limit` or the size of a page; the iterator is in the order asked for.
+pub(crate) fn fill_page(
+    entries: impl Iterator<Item = Result<Entry, EngineError>>,
+    limit: usize,
+) -> Result<Page, EngineError> {
+    let mut page = Page::default();
+    let mut bytes = 0;
+    for entry in entries {
+        if page.entries.len() >= limit || bytes >= Limits::DEFAULT.max_page_bytes {
+            page.more = true;
+            break;
+        }
+        let entry = entry?;
+        bytes += entry.key.len() + entry.value.len();
+        page.entries.push(entry);
+    }
+    Ok(page)
+}

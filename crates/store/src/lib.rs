@@ -1,0 +1,48 @@
+//! The ordered transactional key-value store under every service.
+//!
+//! | File            | Holds                                                                          |
+//! |-----------------|--------------------------------------------------------------------------------|
+//! | `kv.rs`         | `Kv`, what an engine implements; spaces, ranges, pages, commits, limits          |
+//! | `store.rs`      | `Store`, the handle services hold: reads, `transact`, `write`, `lease`, `sequence` |
+//! | `txn.rs`        | `Txn`, one run of a transaction's closure                                       |
+//! | `key.rs`        | order-preserving keys                                                          |
+//! | `table.rs`      | typed tables with versioned values                                             |
+//! | `topic.rs`      | wake-ups                                                                       |
+//! | `lease.rs`      | leases with fencing tokens                                                     |
+//! | `sequence.rs`   | blocks of numbers                                                              |
+//! | `embedded.rs`   | what the embedded engines share: `Kv` over an engine in this process            |
+//! | `committer.rs`  | group commit                                                                   |
+//! | `engine/`       | memory, fjall, redb                                                            |
+//! | `error.rs`      | every error                                                                    |
+//!
+//! Transactions are optimistic and serializable: a closure reads from a snapshot, its tracked reads are checked when it
+//! commits, and it runs again if one of them changed. Nothing here assumes that this process is the only one: an engine
+//! whose state is shared between nodes implements the same `Kv`.
+
+mod committer;
+mod embedded;
+mod engine;
+mod error;
+pub mod key;
+mod kv;
+pub mod lease;
+mod sequence;
+mod store;
+pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod topic;
+mod txn;
+
+pub use engine::memory;
+pub use error::StoreError;
+pub use key::{Key, KeyBuilder, KeyError, KeyReader, ToKey};
+pub use kv::{
+    Change, Check, Commit, Direction, Durability, Entry, KeyRange, Kv, Limits, Outcome, Page, RangeCheck,
+    Read, Space, Version, Wake, Write,
+};
+pub use lease::Lease;
+pub use store::{Batch, Store};
+pub use table::{Stored, Table};
+pub use topic::{Subscription, Topic, Topics};
+pub use txn::{Reader, Txn, Untracked};

@@ -1,0 +1,206 @@
+//! `Store`: the handle that services hold.
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pileus_core::{Clock, Rng};
+
+use crate::{
+    Change, Commit, Direction, Durability, KeyRange, Kv, Lease, Limits, Outcome, Page, Space, StoreError,
+    Subscription, Topic, Txn, Version, Wake, Write,
+};
+
+/// Runs of one transaction before `Contention`. In every batch the first of those who contend for a key succeeds, so this
+/// is also about how many may contend for one key at a time.
+const MAX_ATTEMPTS: u32 = 256;
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Parts>);
+
+struct Parts {
+    kv: Arc<dyn Kv>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+}
+
+impl Store {
+    pub fn new(kv: Arc<dyn Kv>, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Store {
+        Store(Arc::new(Parts { kv, clock, rng }))
+    }
+
+    /// An empty store in memory.
+    pub fn memory(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Result<Store, StoreError> {
+        Ok(Store::new(crate::memory::open(clock.clone())?, clock, rng))
+    }
+
+    pub fn kv(&self) -> &Arc<dyn Kv> {
+        &self.0.kv
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    pub fn rng(&self) -> &Arc<dyn Rng> {
+        &self.0.rng
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.0.kv.limits()
+    }
+
+    /// The present value. Nothing holds it there: a decision to write belongs into `transact`.
+    pub async fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.0.kv.get(space, key).await?.map(|(value, _)| value))
+    }
+
+    /// The present values, in the order of `keys`, all at one moment.
+    pub async fn multi_get(
+        &self,
+        keys: &[(Space, Bytes)],
+    ) -> Result<Vec<Option<(Bytes, Version)>>, StoreError> {
+        self.0.kv.multi_get(keys).await
+    }
+
+    /// The first `limit` entries of the range, ascending. `Page::more` tells whether to go on (`KeyRange::after`).
+    pub async fn scan(&self, space: Space, range: &KeyRange, limit: usize) -> Result<Page, StoreError> {
+        self.0.kv.scan(space, range, limit, Direction::Forward).await
+    }
+
+    /// The last `limit` entries of the range, descending.
+    pub async fn scan_backward(
+        &self,
+        space: Space,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.0.kv.scan(space, range, limit, Direction::Backward).await
+    }
+
+    /// Runs `run` and commits what it wrote, all or nothing. `run` reads one moment of the store; when a tracked read has
+    /// changed by the time of the commit, it runs again on a new moment. So it only reads and writes: an effect outside
+    /// goes through the outbox. An error ends the transaction without a trace. A run that wrote nothing commits nothing.
+    ///
+    /// # Errors
+    /// What `run` returned; `Contention` after many conflicts; `Fenced` when a lease given to `Txn::fence` was lost; other
+    /// errors of the store.
+    pub async fn transact<T, E, F, Fut>(&self, mut run: F) -> Result<T, E>
+    where
+        F: FnMut(Txn) -> Fut,
+        Fut: Future<Output = Result<T, E>> + Send,
+        E: From<StoreError>,
+    {
+        for attempt in 1..=MAX_ATTEMPTS {
+            let txn = Txn::new(self.0.kv.snapshot()?);
+            let answer = run(txn.clone()).await?;
+            let (commit, fences) = txn.take();
+            if commit.writes.is_empty() && commit.notify.is_empty() {
+                return Ok(answer);
+            }
+            if let Outcome::Committed(_) = self.0.kv.commit(commit).await? {
+                return Ok(answer);
+            }
+            for (name, token) in fences {
+                self.check_fence(name, token).await?;
+            }
+            self.back_off(attempt).await;
+        }
+        Err(StoreError::Contention { attempts: MAX_ATTEMPTS }.into())
+    }
+
+    async fn check_fence(&self, name: String, token: Version) -> Result<(), StoreError> {
+        let row = self.0.kv.get(Space::Sys, &crate::lease::fence_key(&name)).await?;
+        if row.is_some_and(|(_, version)| version == token) {
+            Ok(())
+        } else {
+            Err(StoreError::Fenced { name })
+        }
+    }
+
+    /// Lets others go first, by chance. It waits for no time: a commit already waits for an fsync, and the injected clock
+    /// may stand still.
+    async fn back_off(&self, attempt: u32) {
+        for _ in 0..self.0.rng.below(u64::from(attempt.min(16))) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Writes without reading.
+    pub async fn write(&self, batch: Batch, durability: Durability) -> Result<Version, StoreError> {
+        let commit = Commit { writes: batch.writes, notify: batch.notify, durability, ..Commit::default() };
+        match self.0.kv.commit(commit).await? {
+            Outcome::Committed(version) => Ok(version),
+            // Nothing was checked, so only an engine that serializes by aborting answers so, after trying for long.
+            Outcome::Conflict => Err(StoreError::Contention { attempts: 1 }),
+        }
+    }
+
+    pub fn subscribe(&self, topic: &Topic) -> Subscription {
+        self.0.kv.subscribe(topic)
+    }
+
+    /// Takes the lease `name` for `ttl`, unless someone holds it. Renew it after a third of that.
+    pub async fn lease(&self, name: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        let token = self.0.kv.acquire_lease(name, ttl).await?;
+        Ok(token.map(|token| Lease::new(self.clone(), name.to_owned(), token, ttl)))
+    }
+
+    /// `block` numbers that nobody was given before, greater than all given before. The first is 1. Each call is a durable
+    /// commit: take blocks.
+    pub async fn sequence(&self, name: &str, block: u64) -> Result<Range<u64>, StoreError> {
+        self.0.kv.sequence(name, block).await
+    }
+
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.0.kv.close().await
+    }
+}
+
+/// Writes that depend on nothing read. A key written twice keeps the last.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    writes: Vec<Write>,
+    notify: Vec<Wake>,
+}
+
+impl Batch {
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    pub fn put(self, space: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Batch {
+        self.push(space, key.into(), Change::Put(value.into()))
+    }
+
+    pub fn delete(self, space: Space, key: impl Into<Bytes>) -> Batch {
+        self.push(space, key.into(), Change::Delete)
+    }
+
+    pub fn notify(mut self, topic: impl Into<Topic>) -> Batch {
+        self.notify.push(Wake { topic: topic.into(), low: u64::MAX });
+        self
+    }
+
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    fn push(mut self, space: Space, key: Bytes, change: Change) -> Batch {
+        match self.writes.iter_mut().find(|write| write.space == space && write.key == key) {
+            Some(write) => write.change = change,
+            None => self.writes.push(Write { space, key, change }),
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

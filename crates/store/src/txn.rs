@@ -1,0 +1,316 @@
+//! One run of a transaction: reads of one moment, writes kept until the commit.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use pileus_core::BoxFuture;
+
+use crate::kv::SpaceMap;
+use crate::{
+    Change, Check, Commit, Direction, Durability, Entry, KeyRange, Lease, Page, RangeCheck, Read, Space,
+    Store, StoreError, Topic, Version, Wake, Write,
+};
+
+/// What a closure of `Store::transact` reads and writes with. Cheap to clone. Reads see the run's own writes.
+#[derive(Clone)]
+pub struct Txn(Arc<Parts>);
+
+struct Parts {
+    snapshot: Arc<dyn Read>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    reads: SpaceMap<Option<Version>>,
+    ranges: Vec<RangeCheck>,
+    writes: SpaceMap<Change>,
+    notify: Vec<Wake>,
+    fences: Vec<(String, Version)>,
+    durability: Durability,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tracking {
+    Tracked,
+    Untracked,
+}
+
+impl Txn {
+    pub(crate) fn new(snapshot: Arc<dyn Read>) -> Txn {
+        Txn(Arc::new(Parts { snapshot, state: Mutex::default() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tracked: if the key is written by someone else before the commit, the transaction runs again.
+    pub async fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.read(space, key, Tracking::Tracked).await
+    }
+
+    /// Not tracked: for what the outcome does not depend on, or what another tracked read implies.
+    pub async fn get_untracked(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.read(space, key, Tracking::Untracked).await
+    }
+
+    /// The first `limit` entries, ascending. Tracked: if a key of the part that was read is written, removed or added
+    /// before the commit, the transaction runs again. Give the range a lower bound near its first entry: the commit reads
+    /// the part again, with all that was removed from it lately.
+    pub async fn scan(&self, space: Space, range: &KeyRange, limit: usize) -> Result<Page, StoreError> {
+        self.read_range(space, range, limit, Direction::Forward, Tracking::Tracked).await
+    }
+
+    /// The last `limit` entries, descending; tracked.
+    pub async fn scan_backward(
+        &self,
+        space: Space,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.read_range(space, range, limit, Direction::Backward, Tracking::Tracked).await
+    }
+
+    pub async fn scan_untracked(
+        &self,
+        space: Space,
+        range: &KeyRange,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Page, StoreError> {
+        self.read_range(space, range, limit, direction, Tracking::Untracked).await
+    }
+
+    /// The same transaction, reading without tracking.
+    pub fn untracked(&self) -> Untracked {
+        Untracked(self.clone())
+    }
+
+    pub fn put(&self, space: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.state().writes.space_mut(space).insert(key.into(), Change::Put(value.into()));
+    }
+
+    pub fn delete(&self, space: Space, key: impl Into<Bytes>) {
+        self.state().writes.space_mut(space).insert(key.into(), Change::Delete);
+    }
+
+    /// False, and nothing written, if the key exists.
+    pub async fn put_if_absent(
+        &self,
+        space: Space,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+    ) -> Result<bool, StoreError> {
+        let key = key.into();
+        let absent = self.get(space, &key).await?.is_none();
+        if absent {
+            self.put(space, key, value);
+        }
+        Ok(absent)
+    }
+
+    /// Wakes the topic's subscribers after the commit.
+    pub fn notify(&self, topic: impl Into<Topic>) {
+        self.notify_low(topic, u64::MAX);
+    }
+
+    /// Also tells where to look: see `Subscription::take_low`.
+    pub fn notify_low(&self, topic: impl Into<Topic>, low: u64) {
+        let topic = topic.into();
+        let mut state = self.state();
+        match state.notify.iter_mut().find(|wake| wake.topic == topic) {
+            Some(wake) => wake.low = wake.low.min(low),
+            None => state.notify.push(Wake { topic, low }),
+        }
+    }
+
+    /// The commit may be acknowledged before it is durable.
+    pub fn relaxed(&self) {
+        self.state().durability = Durability::Relaxed;
+    }
+
+    /// The commit fails with `Fenced` unless the lease is still held.
+    pub fn fence(&self, lease: &Lease) {
+        self.state().fences.push((lease.name().to_owned(), lease.token()));
+    }
+
+    async fn read(&self, space: Space, key: &[u8], tracking: Tracking) -> Result<Option<Bytes>, StoreError> {
+        if let Some(change) = self.state().writes.get(space, key) {
+            return Ok(match change {
+                Change::Put(value) => Some(value.clone()),
+                Change::Delete => None,
+            });
+        }
+        let found = self.0.snapshot.get(space, key).await?;
+        if tracking == Tracking::Tracked {
+            let version = found.as_ref().map(|(_, version)| *version);
+            self.state().reads.space_mut(space).insert(Bytes::copy_from_slice(key), version);
+        }
+        Ok(found.map(|(value, _)| value))
+    }
+
+    async fn read_range(
+        &self,
+        space: Space,
+        range: &KeyRange,
+        limit: usize,
+        direction: Direction,
+        tracking: Tracking,
+    ) -> Result<Page, StoreError> {
+        // Each of our own writes in the range can hide one stored entry, so read that many more.
+        let own = self.state().writes.range(space, range).count();
+        let stored = self.0.snapshot.scan(space, range, limit.saturating_add(own), direction).await?;
+        let (page, read) = self.merge(space, range, stored.clone(), limit, direction);
+        if tracking == Tracking::Tracked {
+            let inside = stored.entries.iter().filter(|entry| read.contains(&entry.key));
+            let mut found: Vec<_> = inside.map(|entry| (entry.key.clone(), entry.version)).collect();
+            if direction == Direction::Backward {
+                found.reverse();
+            }
+            self.state().ranges.push(RangeCheck { space, range: read, found });
+        }
+        Ok(page)
+    }
+
+    /// Lays our own writes over the stored entries; also returns the part of the range that the page depends on.
+    fn merge(
+        &self,
+        space: Space,
+        range: &KeyRange,
+        stored: Page,
+        limit: usize,
+        direction: Direction,
+    ) -> (Page, KeyRange) {
+        let known = range.read_part(stored.entries.last().map(|entry| &entry.key), stored.more, direction);
+        let state = self.state();
+        let mut merged: std::collections::BTreeMap<Bytes, Entry> =
+            stored.entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        for (key, change) in state.writes.range(space, &known) {
+            match change {
+                Change::Put(value) => {
+                    merged.insert(key.clone(), Entry { key: key.clone(), value: value.clone(), version: 0 });
+                }
+                Change::Delete => {
+                    merged.remove(key);
+                }
+            }
+        }
+        let more = stored.more || merged.len() > limit;
+        let mut entries: Vec<Entry> = merged.into_values().collect();
+        if direction == Direction::Backward {
+            entries.reverse();
+        }
+        let cut = entries.len() > limit;
+        entries.truncate(limit);
+        let read = if cut {
+            range.read_part(entries.last().map(|entry| &entry.key), true, direction)
+        } else {
+            known
+        };
+        (Page { entries, more }, read)
+    }
+
+    /// What the run wrote and depends on; leaves the transaction empty.
+    pub(crate) fn take(&self) -> (Commit, Vec<(String, Version)>) {
+        let state = std::mem::take(&mut *self.state());
+        let mut checks: Vec<Check> = Vec::with_capacity(state.reads.len() + state.fences.len());
+        checks.extend(state.fences.iter().map(|(name, token)| Check {
+            space: Space::Sys,
+            key: crate::lease::fence_key(name),
+            expected: Some(*token),
+        }));
+        let reads = state.reads.into_entries();
+        checks.extend(reads.map(|(space, key, expected)| Check { space, key, expected }));
+        let writes = state.writes.into_entries();
+        let commit = Commit {
+            checks,
+            ranges: state.ranges,
+            writes: writes.map(|(space, key, change)| Write { space, key, change }).collect(),
+            notify: state.notify,
+            durability: state.durability,
+        };
+        (commit, state.fences)
+    }
+}
+
+/// What a `Table` reads from: a transaction (tracked), `Txn::untracked`, or the store itself.
+pub trait Reader: Sync {
+    fn read_key<'a>(
+        &'a self,
+        space: Space,
+        key: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
+
+    fn read_page<'a>(
+        &'a self,
+        space: Space,
+        range: &'a KeyRange,
+        limit: usize,
+        direction: Direction,
+    ) -> BoxFuture<'a, Result<Page, StoreError>>;
+}
+
+impl Reader for Txn {
+    fn read_key<'a>(
+        &'a self,
+        space: Space,
+        key: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(self.get(space, key))
+    }
+
+    fn read_page<'a>(
+        &'a self,
+        space: Space,
+        range: &'a KeyRange,
+        limit: usize,
+        direction: Direction,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        Box::pin(self.read_range(space, range, limit, direction, Tracking::Tracked))
+    }
+}
+
+/// A transaction that reads without tracking.
+#[derive(Clone)]
+pub struct Untracked(Txn);
+
+impl Reader for Untracked {
+    fn read_key<'a>(
+        &'a self,
+        space: Space,
+        key: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(self.0.get_untracked(space, key))
+    }
+
+    fn read_page<'a>(
+        &'a self,
+        space: Space,
+        range: &'a KeyRange,
+        limit: usize,
+        direction: Direction,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        Box::pin(self.0.scan_untracked(space, range, limit, direction))
+    }
+}
+
+impl Reader for Store {
+    fn read_key<'a>(
+        &'a self,
+        space: Space,
+        key: &'a [u8],
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(self.get(space, key))
+    }
+
+    fn read_page<'a>(
+        &'a self,
+        space: Space,
+        range: &'a KeyRange,
+        limit: usize,
+        direction: Direction,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        self.kv().scan(space, range, limit, direction)
+    }
+}
