@@ -7,7 +7,12 @@
 //! | `protocol.rs`    | the protocols; requests and responses as the codecs see them                   |
 //! | `fault.rs`       | an error that a caller sees, before a protocol frames it                       |
 
+pub mod botocore;
 pub mod fault;
+pub mod model;
+pub mod operation;
 pub mod protocol;
 pub mod schema;
+pub mod validate;
 pub mod value;
+pub mod sigv4;
