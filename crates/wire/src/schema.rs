@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::protocol::Protocol;
+use crate::validate::Pattern;
 
 /// One AWS API.
 #[derive(Debug)]
@@ -68,16 +69,45 @@ impl Service {
     }
 }
 
-/// How a service words and numbers its validation errors (facts: "Validation: exact messages").
-#[derive(Debug, Clone)]
+/// How a service words and numbers its validation errors. The overlay says where a service departs from the default.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ValidationRules {
     pub dialect: Dialect,
-    /// `ValidationException`, `ValidationError`, ..
+    /// `ValidationException`; `ValidationError` of query services.
     pub code: &'static str,
     /// Paths start with the input shape's name (API Gateway v1).
     pub path_has_input_shape: bool,
     /// Order of several messages: Java 8's hash spread, or Java 7's.
     pub java7_order: bool,
+    /// Constraints of list elements, map keys and map values end with `Member must not be null` (Lambda, IAM).
+    pub brackets_end_with_null: bool,
+    /// `Member must satisfy enum value set` without the set (IAM).
+    pub hides_enum_values: bool,
+    pub missing: Missing,
+}
+
+impl Default for ValidationRules {
+    fn default() -> ValidationRules {
+        ValidationRules {
+            dialect: Dialect::Classic,
+            code: "ValidationException",
+            path_has_input_shape: false,
+            java7_order: false,
+            brackets_end_with_null: false,
+            hides_enum_values: false,
+            missing: Missing::Constraint,
+        }
+    }
+}
+
+/// How a service answers a required top-level member that is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// As any other constraint: `Value null at 'path' failed to satisfy constraint: Member must not be null`.
+    Constraint,
+    /// With a code and a sentence of its own, for the first one that is missing, before all other constraints. SQS:
+    /// `MissingRequiredParameterException`, `The request must contain the parameter `, `.`
+    Named { code: &'static str, before: &'static str, after: &'static str },
 }
 
 /// What a service's decoder does with a value of another type than the model's, and how it words a refusal.
@@ -110,14 +140,17 @@ pub struct Operation {
     pub uri: &'static str,
     /// Status of a successful answer.
     pub status: u16,
-    /// A structure; empty when the operation takes none.
+    /// A structure; [`Shape::is_unit`] when the operation takes none.
     pub input: &'static Shape,
+    /// A structure; [`Shape::is_unit`] when the operation gives none.
     pub output: &'static Shape,
     pub errors: Vec<&'static Shape>,
-    /// Element that wraps the output in query protocols: `SendMessageResult`.
+    /// Element that wraps the output in query protocols: `SendMessageResult`. `None` where the service's model speaks no
+    /// query protocol (then it is the operation's name and `Result`), or the operation gives nothing.
     pub result_wrapper: Option<&'static str>,
-    /// Root element (and its namespace) of a restXml request whose input has no payload member.
+    /// Root element of a restXml request whose input has no payload member.
     pub input_element: Option<&'static str>,
+    pub input_namespace: Option<&'static str>,
     pub host_prefix: Option<&'static str>,
     pub auth: Auth,
     pub is_deprecated: bool,
@@ -157,6 +190,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// The empty structure that stands for "no input" and "no output".
+    pub fn is_unit(&self) -> bool {
+        self.name.is_empty()
+    }
+
     pub fn members(&self) -> &'static [Member] {
         self.members.get().copied().unwrap_or(&[])
     }
@@ -225,11 +263,13 @@ pub struct Limits {
     pub pattern: Option<&'static str>,
     /// Enum values in declaration order; empty: not an enum.
     pub values: Vec<&'static str>,
+    /// The enum as validation prints it, in AWS's order; empty: computed from `values`.
+    pub printed_values: Vec<&'static str>,
     /// The pattern compiled on first use; `None` inside: it does not compile, and is not enforced.
-    pub(crate) regex: OnceLock<Option<fancy_regex::Regex>>,
+    pub(crate) regex: OnceLock<Option<Pattern>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ErrorTraits {
     /// Code on the wire when it is not the shape's name.
     pub code: Option<&'static str>,
