@@ -9,7 +9,9 @@
 
 use std::any::Any;
 use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -55,6 +57,8 @@ pub trait Val {
     fn view(&self) -> View<'_>;
     /// Makes the value present (its default if it was not) and gives access to it. Do not call for a null.
     fn slot(&mut self) -> Slot<'_>;
+    /// Makes the value absent, or empty where it cannot be absent: a later duplicate replaces an earlier one.
+    fn clear(&mut self) {}
     fn is_present(&self) -> bool {
         !matches!(self.view(), View::Absent)
     }
@@ -172,6 +176,9 @@ impl<T: Val + Default> Val for Option<T> {
     fn slot(&mut self) -> Slot<'_> {
         self.get_or_insert_default().slot()
     }
+    fn clear(&mut self) {
+        *self = None;
+    }
 }
 
 impl<T: Val + Default> Val for Vec<T> {
@@ -180,6 +187,9 @@ impl<T: Val + Default> Val for Vec<T> {
     }
     fn slot(&mut self) -> Slot<'_> {
         Slot::List(self)
+    }
+    fn clear(&mut self) {
+        Vec::clear(self);
     }
 }
 
@@ -248,6 +258,9 @@ impl<V: Val + Default> Val for Map<V> {
     }
     fn slot(&mut self) -> Slot<'_> {
         Slot::Map(self)
+    }
+    fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -331,6 +344,22 @@ pub struct Document(pub serde_json::Value);
 /// A boxed stream of results that may move between threads.
 pub type BoxStream<T, E> = Pin<Box<dyn Stream<Item = Result<T, E>> + Send + Sync>>;
 
+/// A stream of items that are already there, with errors of type `E` that never come.
+pub struct Ready<T, E>(std::vec::IntoIter<T>, PhantomData<fn() -> E>);
+
+impl<T, E> Ready<T, E> {
+    pub fn new(items: Vec<T>) -> Ready<T, E> {
+        Ready(items.into_iter(), PhantomData)
+    }
+}
+
+impl<T: Unpin, E> Stream for Ready<T, E> {
+    type Item = Result<T, E>;
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.next().map(Ok))
+    }
+}
+
 /// A body that is read as it arrives, or sent as it is made.
 #[derive(Default)]
 pub struct ByteStream(Option<BoxStream<Bytes, std::io::Error>>);
@@ -340,6 +369,11 @@ impl ByteStream {
         stream: impl Stream<Item = Result<Bytes, std::io::Error>> + Send + Sync + 'static,
     ) -> ByteStream {
         ByteStream(Some(Box::pin(stream)))
+    }
+
+    /// A stream of bytes that are already there.
+    pub fn once(bytes: Bytes) -> ByteStream {
+        ByteStream::new(Ready::new(vec![bytes]))
     }
 
     /// The stream itself; empty when it was never set. It can be taken once.
