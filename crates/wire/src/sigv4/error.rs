@@ -326,11 +326,12 @@ impl AuthError {
 }
 
 impl Description {
-    fn new(code: &'static str, status: u16, message: impl Into<String>) -> Description {
+    pub fn new(code: &'static str, status: u16, message: impl Into<String>) -> Description {
         Description { code, status, message: message.into(), extras: Vec::new() }
     }
 
-    fn with(mut self, name: &'static str, value: &str) -> Description {
+    /// Adds one element.
+    pub fn with(mut self, name: &'static str, value: &str) -> Description {
         self.extras.push((name, value.to_owned()));
         self
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use pileus_core::Timestamp;
 
 use super::{ALGORITHM, ALGORITHM_V4A, AuthError, MAX_EXPIRES_SECONDS, percent_decode};
@@ -98,10 +98,7 @@ pub struct SignedRequest {
 /// # Errors
 /// Anything that looks like a signature but cannot be read as Version 4; Versions 2 and 4A by name.
 pub fn parse(headers: &HeaderMap, query: &str) -> Result<Option<SignedRequest>, AuthError> {
-    let authorization = match headers.get(header::AUTHORIZATION) {
-        Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).trim().to_owned()),
-        None => None,
-    };
+    let authorization = text_header(headers, "authorization");
     let algorithm = query_parameter(query, "X-Amz-Algorithm");
     match (authorization, algorithm) {
         (Some(header), Some(_)) => Err(AuthError::TwoSignatures { header }),

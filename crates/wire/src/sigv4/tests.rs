@@ -1,4 +1,5 @@
 //! Published vectors, round trips, and every refusal.
+#![allow(clippy::type_complexity, reason = "tables of cases")]
 
 mod vectors;
 
