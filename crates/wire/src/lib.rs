@@ -8,7 +8,11 @@
 //! | `fault.rs`       | an error that a caller sees, before a protocol frames it                       |
 
 pub mod botocore;
+pub mod codec;
+pub mod copy;
+pub mod dynamic;
 pub mod fault;
+pub mod generated;
 pub mod model;
 pub mod operation;
 pub mod protocol;
@@ -16,3 +20,7 @@ pub mod schema;
 pub mod validate;
 pub mod value;
 pub mod sigv4;
+pub mod checksum;
+pub mod chunked;
+pub mod eventstream;
+pub mod post_policy;

@@ -1,0 +1,6 @@
+//! SQS as types. `gen.rs` is written by `cargo xtask models gen sqs` from `ops.txt` and the model.
+
+#[path = "gen.rs"]
+mod generated;
+
+pub use generated::*;
