@@ -16,6 +16,7 @@ pub mod generated;
 pub mod model;
 pub mod operation;
 pub mod protocol;
+pub mod route;
 pub mod schema;
 pub mod validate;
 pub mod value;

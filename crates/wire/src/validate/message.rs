@@ -43,14 +43,19 @@ pub(super) fn bound(rules: &ValidationRules, shape: &Shape, is_max: bool) -> Str
     }
     let what = if is_number(shape.kind) { "value" } else { "length" };
     let (word, limit) = if is_max { ("less", shape.limits.max) } else { ("greater", shape.limits.min) };
-    format!("Member must have {what} {word} than or equal to {}", number(shape.kind, limit.unwrap_or_default()))
+    format!(
+        "Member must have {what} {word} than or equal to {}",
+        number(shape.kind, limit.unwrap_or_default())
+    )
 }
 
 fn smithy_bound(shape: &Shape) -> String {
     let what = if is_number(shape.kind) { "be" } else { "have length" };
     let show = |limit: f64| number(shape.kind, limit);
     match (shape.limits.min, shape.limits.max) {
-        (Some(min), Some(max)) => format!("Member must {what} between {} and {}, inclusive", show(min), show(max)),
+        (Some(min), Some(max)) => {
+            format!("Member must {what} between {} and {}, inclusive", show(min), show(max))
+        }
         (Some(min), None) => format!("Member must {what} greater than or equal to {}", show(min)),
         (None, max) => format!("Member must {what} less than or equal to {}", show(max.unwrap_or_default())),
     }

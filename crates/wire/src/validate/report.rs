@@ -14,7 +14,11 @@ use crate::value::{ListView, MapView, Struct, View};
 /// AWS stops after this many.
 const MOST_REPORTED: usize = 10;
 
-pub(super) fn violations(rules: &ValidationRules, operation: &Operation, input: &dyn Struct) -> Vec<Violation> {
+pub(super) fn violations(
+    rules: &ValidationRules,
+    operation: &Operation,
+    input: &dyn Struct,
+) -> Vec<Violation> {
     let mut report = Report { rules, found: Vec::new(), path: String::new() };
     if rules.path_has_input_shape {
         report.path = format!("{}Input", lower_first(operation.name));
