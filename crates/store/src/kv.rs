@@ -400,9 +400,14 @@ impl<V> SpaceMap<V> {
         self.0.iter().map(BTreeMap::len).sum()
     }
 
+    /// The maps of the spaces that hold something.
+    pub fn into_spaces(self) -> impl Iterator<Item = (Space, BTreeMap<Bytes, V>)> {
+        Space::ALL.into_iter().zip(self.0).filter(|(_, map)| !map.is_empty())
+    }
+
     pub fn into_entries(self) -> impl Iterator<Item = (Space, Bytes, V)> {
-        let maps = Space::ALL.into_iter().zip(self.0);
-        maps.flat_map(|(space, map)| map.into_iter().map(move |(key, value)| (space, key, value)))
+        self.into_spaces()
+            .flat_map(|(space, map)| map.into_iter().map(move |(key, value)| (space, key, value)))
     }
 }
 

@@ -34,7 +34,7 @@ pub mod testing;
 mod topic;
 mod txn;
 
-pub use engine::memory;
+pub use engine::{DiskOptions, fjall, memory, redb};
 pub use error::StoreError;
 pub use key::{Key, KeyBuilder, KeyError, KeyReader, ToKey};
 pub use kv::{

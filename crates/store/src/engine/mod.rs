@@ -1,6 +1,9 @@
 //! What the committer asks of an embedded engine: reads that return at once, and an atomic batch.
 
+mod dir;
+pub mod fjall;
 pub mod memory;
+pub mod redb;
 
 use std::sync::Arc;
 
@@ -37,6 +40,22 @@ pub(crate) trait Engine: SyncRead {
 
     /// The last call, after the last `apply`.
     fn close(&self) -> Result<(), EngineError>;
+}
+
+/// How a durable engine uses the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// For blocks read from the disk. 15 to 25 % of the memory on a machine of its own.
+    pub cache_bytes: u64,
+    /// Threads for background work of the engines that have it.
+    pub workers: usize,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        DiskOptions { cache_bytes: 64 << 20, workers: (cores / 2).clamp(1, 4) }
+    }
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
