@@ -9,6 +9,7 @@ use std::time::Duration;
 use pileus_core::Timestamp;
 
 use super::Form;
+use crate::checksum::{Algorithm, Checksum};
 
 /// The kinds of services that word the same refusal differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,10 @@ impl AuthError {
         match family {
             Family::S3 => self.describe_s3(),
             Family::Query => self.describe_other().bare(),
+            // JSON services look for a signature only behind `AWS4-`.
+            Family::Json if matches!(self, AuthError::UnknownScheme { .. }) => {
+                AuthError::Missing.describe(Family::Json)
+            }
             Family::Json => self.describe_other().with_status(400),
             Family::Rest => self.describe_other(),
         }
@@ -185,7 +190,8 @@ impl AuthError {
             AuthError::WrongScope { faults, form } => s3_scope(faults.first(), *form),
             AuthError::HostNotSigned => headers_not_signed("host"),
             AuthError::HeadersNotSigned { names } => headers_not_signed(&names.join(", ")),
-            AuthError::NotYetCurrent { form: Form::Query, .. } => access_denied("Request is not yet valid"),
+            // Chosen: the text that S3's compatible servers agree on.
+            AuthError::NotYetCurrent { form: Form::Query, .. } => access_denied("Request is not valid yet"),
             AuthError::Expired { date, now, skew } | AuthError::NotYetCurrent { date, now, skew, .. } => {
                 Description::new(
                     "RequestTimeTooSkewed",
@@ -251,7 +257,7 @@ impl AuthError {
         let incomplete = |message: &str| Description::new("IncompleteSignatureException", 403, message);
         let invalid = |message: &str| Description::new("InvalidSignatureException", 403, message);
         match self {
-            AuthError::Missing | AuthError::UnknownScheme { .. } | AuthError::SigV2 => Description::new(
+            AuthError::Missing | AuthError::SigV2 => Description::new(
                 "MissingAuthenticationTokenException",
                 403,
                 "Request is missing Authentication Token",
@@ -263,9 +269,12 @@ impl AuthError {
             AuthError::UnsupportedAlgorithm { algorithm, .. } => {
                 incomplete(&unsupported_algorithm(algorithm))
             }
-            AuthError::NotKeyValue { part, header } => incomplete(&format!(
-                "'{part}' not a valid key=value pair (missing equal-sign) in Authorization header: '{header}'."
-            )),
+            AuthError::NotKeyValue { header, .. } | AuthError::UnknownScheme { header } => {
+                incomplete(&format!(
+                    "Invalid key=value pair (missing equal-sign) in Authorization header (hashed with SHA-256 and encoded with Base64): '{}'.",
+                    fingerprint(header)
+                ))
+            }
             AuthError::IncompleteHeader { missing, no_date, header, .. } => {
                 incomplete(&incomplete_header(missing, *no_date, header))
             }
@@ -293,7 +302,9 @@ impl AuthError {
             AuthError::WrongScope { faults, .. } => {
                 invalid(&faults.iter().map(scope_sentence).collect::<String>())
             }
-            AuthError::HostNotSigned => invalid("'Host' must be a 'SignedHeader' in the AWS Authorization."),
+            AuthError::HostNotSigned => {
+                invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+            }
             AuthError::HeadersNotSigned { names } => {
                 invalid(&format!("Headers must be signed: {}", names.join(", ")))
             }
@@ -445,7 +456,12 @@ fn incomplete_header(missing: &[&str], no_date: bool, header: &str) -> String {
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ",
         );
     }
-    text + "Authorization=" + header
+    text + "(Hashed with SHA-256 and encoded with Base64) Authorization=" + &fingerprint(header)
+}
+
+/// The header itself is not repeated: it may hold somebody's token.
+fn fingerprint(header: &str) -> String {
+    Checksum::of(Algorithm::Sha256, header.as_bytes()).base64()
 }
 
 fn expired(date: &str, now: Timestamp, window: Duration) -> String {
