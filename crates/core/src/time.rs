@@ -177,6 +177,11 @@ pub trait Clock: Send + Sync + 'static {
     /// The time that callers see. May be moved or frozen by the control endpoint.
     fn now(&self) -> Timestamp;
 
+    /// The time without moves of the control endpoint: what the clock of a client shows.
+    fn unmoved(&self) -> Timestamp {
+        self.now()
+    }
+
     /// Real time passed since some fixed moment: for measuring durations of our own work, never for rules.
     fn monotonic(&self) -> Duration;
 

@@ -1,0 +1,132 @@
+//! Whose signature is it?
+//!
+//! Source: IAM User Guide, "AWS Signature Version 4 for API requests"; S3 API Reference, "Error responses".
+
+use pileus_core::{AccountId, Region, Timestamp};
+use pileus_wire::protocol::Protocol;
+use pileus_wire::schema::{Auth, Operation, Service as Api};
+use pileus_wire::sigv4::{self, AuthError, Family, Form, RequestView, Rules, SignedRequest};
+
+use crate::caller::Caller;
+use crate::identity::KeyOwner;
+use crate::platform::{Platform, Profile};
+use crate::Fault;
+
+/// What is known of a request when its signature is checked.
+pub(crate) struct Claim<'a> {
+    pub api: &'static Api,
+    pub operation: &'static Operation,
+    pub protocol: Protocol,
+    pub view: RequestView<'a>,
+    pub signed: Result<Option<SignedRequest>, AuthError>,
+    /// Hex digest of the body; `None` while it is still to be streamed.
+    pub body_sha256: Option<String>,
+    pub now: Timestamp,
+}
+
+/// The principal behind a request.
+///
+/// # Errors
+/// AWS's own, in the words of the service's family: unsigned, malformed, expired, unknown key, wrong signature.
+pub(crate) async fn authenticate(platform: &Platform, claim: Claim<'_>) -> Result<Caller, Fault> {
+    let family = family(claim.api, claim.protocol);
+    let refuse = |error: AuthError| to_fault(&error, family);
+    let signed = match claim.signed.as_ref().map_err(|error| to_fault(error, family))? {
+        Some(signed) => signed,
+        None if claim.operation.auth != Auth::SigV4 || accepts_anonymous(claim.api) => {
+            return Ok(Caller::anonymous(AccountId::DEFAULT));
+        }
+        None => return Err(refuse(AuthError::Missing)),
+    };
+    let is_s3 = family == Family::S3;
+    let rules = if is_s3 {
+        Rules { service: None, ..Rules::s3() }
+    } else {
+        Rules { service: None, ..Rules::service(claim.api.signing_name) }
+    };
+    // A client's clock does not follow moves of ours, so a signature's age is told by either; a link's end by ours.
+    let unmoved = platform.clock().unmoved();
+    let is_recent = signed.time.since(unmoved).max(unmoved.since(signed.time)) <= rules.max_skew;
+    let now = if signed.form == Form::Header && is_recent { unmoved } else { claim.now };
+    sigv4::check(signed, &claim.view, now, &rules).map_err(refuse)?;
+
+    let (caller, secret) = match find(platform, signed, claim.now).await? {
+        Found::Known(caller, secret) => (caller, secret),
+        Found::Trusted(caller) => return Ok(caller),
+        Found::Refused(error) => return Err(refuse(error)),
+    };
+    let scope = &signed.scope;
+    let key = platform.signing_keys().get(&secret, &scope.date, &scope.region, &scope.service);
+    sigv4::verify_with(signed, &claim.view, claim.body_sha256.as_deref(), &key, &rules).map_err(refuse)?;
+    let region = Region::parse(&scope.region).unwrap_or_else(Region::us_east_1);
+    platform.identities().record_use(&caller, claim.api.arn_namespace, &region, claim.now);
+    Ok(caller)
+}
+
+enum Found {
+    /// Whose key it is, and its secret.
+    Known(Caller, String),
+    /// A key that this cloud did not issue, in the profile that trusts such keys.
+    Trusted(Caller),
+    Refused(AuthError),
+}
+
+async fn find(platform: &Platform, signed: &SignedRequest, now: Timestamp) -> Result<Found, Fault> {
+    let unknown = || Found::Refused(AuthError::UnknownKey { access_key: signed.access_key.clone() });
+    if let Some(token) = &signed.session_token
+        && let Some(session) = platform.sealer().open(token)
+    {
+        return Ok(if session.access_key_id != signed.access_key {
+            unknown()
+        } else if session.expires_at <= now {
+            Found::Refused(AuthError::ExpiredToken { token: token.clone() })
+        } else {
+            let secret = session.secret_access_key.clone();
+            Found::Known(session.caller(), secret)
+        });
+    }
+    if let Some(key) = platform.identities().access_key(&signed.access_key).await? {
+        if key.is_deleted || !key.is_active {
+            return Ok(unknown());
+        }
+        if let Some(token) = &signed.session_token {
+            return Ok(Found::Refused(AuthError::InvalidToken { token: token.clone() }));
+        }
+        let caller = match &key.owner {
+            KeyOwner::Root => Caller::root(key.account),
+            KeyOwner::User { path, name, id } => Caller::user(key.account, path, name, id),
+        };
+        return Ok(Found::Known(caller.with_access_key(&signed.access_key), key.secret_access_key));
+    }
+    // Keys of the form of temporary ones are never taken for unknown: theirs may be a forged or a foreign token.
+    let is_temporary = signed.access_key.starts_with("ASIA") && signed.access_key.len() == 20;
+    if platform.config().profile == Profile::Server || is_temporary {
+        return Ok(unknown());
+    }
+    let account = AccountId::parse(&signed.access_key).unwrap_or(AccountId::DEFAULT);
+    Ok(Found::Trusted(Caller::root(account).with_access_key(&signed.access_key)))
+}
+
+/// Services whose resource policies may let anyone in, so that an unsigned request is for authorisation to judge.
+fn accepts_anonymous(api: &Api) -> bool {
+    matches!(api.name, "s3" | "sqs" | "sns")
+}
+
+/// Which of AWS's three manners a service words signature errors in.
+pub(crate) fn family(api: &Api, protocol: Protocol) -> Family {
+    match protocol {
+        Protocol::RestXml if api.signing_name == "s3" => Family::S3,
+        Protocol::AwsQuery | Protocol::Ec2Query | Protocol::RestXml => Family::Query,
+        Protocol::RestJson1 => Family::Rest,
+        _ => Family::Json,
+    }
+}
+
+pub(crate) fn to_fault(error: &AuthError, family: Family) -> Fault {
+    let description = error.describe(family);
+    let mut fault = Fault::framework(description.code, description.status, description.message);
+    for (name, value) in description.extras {
+        fault = fault.with_extra(name, value);
+    }
+    fault
+}

@@ -1,0 +1,288 @@
+//! May they? Every request and every call between services is judged here, by the policies that apply to it.
+//!
+//! Source: IAM User Guide, "Policy evaluation logic", "AWS global condition context keys", "Troubleshoot access denied error
+//! messages".
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use pileus_core::{AccountId, Arn};
+use pileus_iam::{Context, Decision, Named, Policies, Policy, Principal, Request, evaluate};
+use pileus_wire::protocol::Protocol;
+use pileus_wire::schema::{Auth, Operation, Service as Api};
+use pileus_wire::value::Struct;
+
+use crate::Fault;
+use crate::caller::{Caller, CallerKind};
+use crate::cx::Cx;
+use crate::identity::PrincipalPolicies;
+use crate::service::Entry;
+use crate::session::SessionKind;
+
+/// One permission that an operation needs.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// `sqs:SendMessage`
+    pub action: Cow<'static, str>,
+    /// An ARN, or `*` for an action that names no resource.
+    pub resource: String,
+    /// Condition keys of the service: `("iam:PassedToService", ["lambda.amazonaws.com"])`.
+    pub context: Vec<(Cow<'static, str>, Vec<String>)>,
+}
+
+impl Access {
+    pub fn new(action: impl Into<Cow<'static, str>>, resource: impl Into<String>) -> Access {
+        Access { action: action.into(), resource: resource.into(), context: Vec::new() }
+    }
+
+    /// An action that names no resource.
+    pub fn any(action: impl Into<Cow<'static, str>>) -> Access {
+        Access::new(action, "*")
+    }
+
+    pub fn with(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Access {
+        self.context.push((key.into(), vec![value.into()]));
+        self
+    }
+
+    pub fn with_many(mut self, key: impl Into<Cow<'static, str>>, values: Vec<String>) -> Access {
+        self.context.push((key.into(), values));
+        self
+    }
+
+    /// `iam:PassRole` for handing `role_arn` to `service`.
+    pub fn pass_role(role_arn: &str, service: &'static str) -> Access {
+        Access::new("iam:PassRole", role_arn).with("iam:PassedToService", service)
+    }
+}
+
+/// The policy of a resource.
+#[derive(Debug, Clone)]
+pub struct ResourcePolicy {
+    /// `queue policy`, or the policy's ARN.
+    pub name: Arc<str>,
+    pub policy: Arc<Policy>,
+    /// Whatever the principal's own policies say, this one must allow too: role trust and key policies.
+    pub must_allow: bool,
+}
+
+/// Lets the request pass, or says why not.
+///
+/// # Errors
+/// `AccessDenied` (or what the service calls it) with AWS's sentence; the service's own errors for a malformed resource.
+pub(crate) async fn authorise(
+    cx: &Cx,
+    api: &'static Api,
+    operation: &'static Operation,
+    entry: Option<&Entry>,
+    input: &dyn Struct,
+) -> Result<(), Fault> {
+    let accesses = match entry.and_then(|entry| entry.access.as_ref()) {
+        Some(access) => access(cx, input)?,
+        None if operation.auth == Auth::None => return Ok(()),
+        None => default_access(api, operation),
+    };
+    if accesses.is_empty() {
+        return Ok(());
+    }
+    let principal_policies = principal_policies(cx).await?;
+    for access in &accesses {
+        judge(cx, api, access, &principal_policies).await?;
+    }
+    Ok(())
+}
+
+/// The operation's own action, or those that the overlay names, on any resource.
+fn default_access(api: &Api, operation: &Operation) -> Vec<Access> {
+    if operation.actions.is_empty() {
+        return vec![Access::any(format!("{}:{}", api.arn_namespace, operation.name))];
+    }
+    operation.actions.iter().map(|action| Access::any(*action)).collect()
+}
+
+async fn principal_policies(cx: &Cx) -> Result<Arc<PrincipalPolicies>, Fault> {
+    match cx.caller().kind {
+        CallerKind::Root | CallerKind::Service { .. } | CallerKind::Anonymous => {
+            Ok(Arc::new(PrincipalPolicies { exists: true, ..PrincipalPolicies::default() }))
+        }
+        _ => cx.platform().identities().policies(cx.caller()).await,
+    }
+}
+
+async fn judge(cx: &Cx, api: &'static Api, access: &Access, own: &PrincipalPolicies) -> Result<(), Fault> {
+    let caller = cx.caller();
+    let resource_account = Arn::parse(&access.resource).ok().and_then(|arn| AccountId::parse(arn.account()));
+    let resource_account = resource_account.unwrap_or(caller.account);
+    let resource_policy = match cx.platform().resource_policy(api.name) {
+        Some(find) if access.resource != "*" => find(cx, &access.resource).await?,
+        _ => None,
+    };
+    // The root user is limited by resource policies and organisations only.
+    if resource_policy.is_none() && caller.is_root() && resource_account == caller.account {
+        return Ok(());
+    }
+    let principal = principal(caller);
+    let context = context(cx, access, &principal, resource_account, own);
+    let session = session_policies(caller)?;
+    let resource: Vec<_> = resource_policy.iter().map(|p| Named::new(p.name.clone(), p.policy.clone())).collect();
+    let request = Request {
+        principal: &principal,
+        action: &access.action,
+        resource: &access.resource,
+        resource_account: Some(resource_account),
+        context: &context,
+        scope: pileus_iam::Scope::Exactly,
+    };
+    let policies = Policies {
+        identity: &own.identity,
+        boundary: own.boundary.as_slice(),
+        session: &session,
+        resource: &resource,
+        resource_must_allow: resource_policy.as_ref().is_some_and(|policy| policy.must_allow),
+        ..Policies::default()
+    };
+    let verdict = evaluate(&request, &policies);
+    if verdict.decision == Decision::Allowed && own.exists {
+        return Ok(());
+    }
+    let message = pileus_iam::denial_message(&request, &verdict, &caller.arn);
+    let explanation = pileus_iam::explain(&request, &verdict, &policies).text;
+    cx.platform().denials().push(cx.request_id(), cx.now(), &message, explanation);
+    Err(denied(api, message))
+}
+
+/// Each family of services has its own code and status for the same refusal.
+fn denied(api: &Api, message: String) -> Fault {
+    let (code, status) = match api.protocols.first() {
+        Some(Protocol::Ec2Query) => ("UnauthorizedOperation", 403),
+        Some(Protocol::AwsQuery | Protocol::RestXml) => ("AccessDenied", 403),
+        Some(Protocol::RestJson1) => ("AccessDeniedException", 403),
+        _ => ("AccessDeniedException", 400),
+    };
+    Fault::framework(code, status, message)
+}
+
+fn principal(caller: &Caller) -> Principal {
+    let account = caller.account;
+    let principal = match &caller.kind {
+        CallerKind::Root => Principal::root(account),
+        CallerKind::User { .. } => Principal::user(account, &*caller.arn),
+        CallerKind::AssumedRole { role_arn, .. } => Principal::role_session(account, &*caller.arn, &**role_arn),
+        CallerKind::FederatedUser { .. } => {
+            let user = match caller.session.as_ref().map(|session| &session.kind) {
+                Some(SessionKind::FederatedUser { user_path, user_name, .. }) if !user_name.is_empty() => {
+                    format!("arn:aws:iam::{account}:user{user_path}{user_name}")
+                }
+                _ => format!("arn:aws:iam::{account}:root"),
+            };
+            Principal::federated_user(account, &*caller.arn, user)
+        }
+        CallerKind::Service { principal } => return Principal::service(*principal),
+        CallerKind::Anonymous => return Principal::anonymous(),
+    };
+    principal.with_unique_id(&*caller.user_id)
+}
+
+fn session_policies(caller: &Caller) -> Result<Vec<Named<Arc<Policy>>>, Fault> {
+    let Some(session) = &caller.session else { return Ok(Vec::new()) };
+    let parse = |text: &String| {
+        let policy = Policy::parse(text).map_err(|_| {
+            Fault::receiver("InternalFailure", "a session policy that was checked when the session began does not parse")
+        })?;
+        Ok(Named::new("session policy", Arc::new(policy)))
+    };
+    session.policies.iter().map(parse).collect()
+}
+
+fn context(
+    cx: &Cx,
+    access: &Access,
+    principal: &Principal,
+    resource_account: AccountId,
+    own: &PrincipalPolicies,
+) -> Context {
+    let caller = cx.caller();
+    let origin = cx.origin();
+    let mut context = Context::new();
+    principal.describe(&mut context);
+    context.insert("aws:CurrentTime", cx.now().to_iso8601());
+    context.insert("aws:EpochTime", cx.now().as_secs().to_string());
+    context.insert("aws:RequestedRegion", cx.region().as_str());
+    context.insert("aws:ResourceAccount", resource_account.as_str());
+    context.insert("aws:SecureTransport", origin.is_secure.to_string());
+    context.insert("aws:userid", &*caller.user_id);
+    context.insert("aws:ViaAWSService", cx.is_from_service().to_string());
+    if let CallerKind::User { name, .. } = &caller.kind {
+        context.insert("aws:username", &**name);
+    }
+    if let Some(ip) = origin.source_ip {
+        context.insert("aws:SourceIp", ip.to_string());
+    }
+    if !origin.user_agent.is_empty() {
+        context.insert("aws:UserAgent", origin.user_agent.as_str());
+    }
+    if !origin.referer.is_empty() {
+        context.insert("aws:Referer", origin.referer.as_str());
+    }
+    for (key, value) in &own.tags {
+        context.insert(&format!("aws:PrincipalTag/{key}"), value.as_str());
+    }
+    if let Some(session) = &caller.session {
+        context.insert("aws:TokenIssueTime", session.issued_at.to_iso8601());
+        if !session.context.iter().any(|(key, _)| key == "aws:MultiFactorAuthPresent") {
+            context.insert("aws:MultiFactorAuthPresent", "false");
+        }
+        if let Some(source) = &session.source_identity {
+            context.insert("aws:SourceIdentity", source.as_str());
+        }
+        for (key, value) in &session.tags {
+            context.insert(&format!("aws:PrincipalTag/{key}"), value.as_str());
+        }
+        for (key, value) in &session.context {
+            context.insert(key, value.as_str());
+        }
+    }
+    for (key, value) in cx.extra_context() {
+        context.insert(key, value.as_str());
+    }
+    for (key, values) in &access.context {
+        context.insert_many(key, values.iter().map(String::as_str));
+    }
+    context
+}
+
+/// A session of a role for a service that was handed it, if the role's trust policy lets that service in.
+pub(crate) async fn assume_for_service(
+    cx: &Cx,
+    role_arn: &str,
+    principal: &'static str,
+    session_name: &str,
+) -> Result<Caller, Fault> {
+    let denied = || {
+        let message = format!("{principal} is unable to assume the role {role_arn}");
+        Fault::framework("AccessDenied", 403, message)
+    };
+    let arn = Arn::parse(role_arn).map_err(|_| denied())?;
+    let name = arn.resource().rsplit('/').next().unwrap_or_default();
+    let account = AccountId::parse(arn.account()).ok_or_else(denied)?;
+    let role = cx.platform().identities().role(account, name).await?.filter(|role| role.arn == role_arn);
+    let role = role.ok_or_else(denied)?;
+    let service = Principal::service(principal);
+    let mut context = Context::new();
+    service.describe(&mut context);
+    cx.extra_context().iter().for_each(|(key, value)| context.insert(key, value.as_str()));
+    let request = Request {
+        principal: &service,
+        action: "sts:AssumeRole",
+        resource: role_arn,
+        resource_account: Some(account),
+        context: &context,
+        scope: pileus_iam::Scope::Exactly,
+    };
+    let trust = [Named::new("role trust policy", role.trust_policy.clone())];
+    let policies = Policies { resource: &trust, resource_must_allow: true, ..Policies::default() };
+    match evaluate(&request, &policies).decision {
+        Decision::Allowed => Ok(Caller::assumed_role(account, role_arn, &role.name, &role.id, session_name)),
+        _ => Err(denied()),
+    }
+}

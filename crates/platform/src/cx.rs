@@ -1,0 +1,251 @@
+//! `Cx`: what an operation is handed.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use pileus_core::{AccountId, Clock, Ids, Region, Rng, Timestamp};
+use pileus_store::{Store, StoreError, Txn};
+use pileus_wire::operation::Operation;
+use pileus_wire::value::Struct;
+
+use crate::caller::{Caller, CallerKind};
+use crate::dispatch;
+use crate::platform::{LimitsProfile, Platform};
+use crate::{Arn, Fault};
+
+/// One request's context: who asks, where and when, and the means to answer. Cheap to clone.
+///
+/// `now()` is fixed for the whole request, so every record that it writes agrees.
+#[derive(Clone)]
+pub struct Cx(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    platform: Platform,
+    caller: Caller,
+    region: Region,
+    now: Timestamp,
+    request_id: Arc<str>,
+    origin: Arc<Origin>,
+    trace: Trace,
+    /// Condition keys that a calling service adds: `aws:SourceArn`, `aws:SourceAccount`, ..
+    context: Arc<[(String, String)]>,
+}
+
+/// Where a request came from. Calls from one service to another keep the origin of the request that caused them.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    pub source_ip: Option<IpAddr>,
+    pub user_agent: String,
+    /// Over TLS.
+    pub is_secure: bool,
+    /// `Host` as the client wrote it; empty for work that no request caused.
+    pub host: String,
+    pub referer: String,
+}
+
+/// Identifies a request and what caused it, across services: an X-Ray trace id and its parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// `1-5759e988-bd862e3fe1be46a994272793`
+    pub id: Arc<str>,
+    /// Request id of the request that caused this one; empty for the first.
+    pub parent: Arc<str>,
+}
+
+impl Cx {
+    pub(crate) fn new(
+        platform: Platform,
+        caller: Caller,
+        region: Region,
+        now: Timestamp,
+        request_id: Arc<str>,
+        origin: Arc<Origin>,
+        trace: Trace,
+    ) -> Cx {
+        Cx(Arc::new(Inner { platform, caller, region, now, request_id, origin, trace, context: Arc::new([]) }))
+    }
+
+    /// A context for work that no request caused (a worker, a timer), acting as a service principal in `account`.
+    pub fn background(platform: &Platform, principal: &'static str, account: AccountId, region: Region) -> Cx {
+        let now = platform.clock().now();
+        let request_id: Arc<str> = platform.ids().uuid().into();
+        let trace = Trace::start(now, platform.ids());
+        let caller = Caller::service(principal, account);
+        Cx::new(platform.clone(), caller, region, now, request_id, Arc::new(Origin::default()), trace)
+    }
+
+    /// The moment of the request: the same for its whole life.
+    pub fn now(&self) -> Timestamp {
+        self.0.now
+    }
+
+    pub fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    /// The account that is acted in: the caller's.
+    pub fn account(&self) -> AccountId {
+        self.0.caller.account
+    }
+
+    pub fn region(&self) -> &Region {
+        &self.0.region
+    }
+
+    pub fn request_id(&self) -> &str {
+        &self.0.request_id
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.0.origin
+    }
+
+    pub fn trace(&self) -> &Trace {
+        &self.0.trace
+    }
+
+    pub fn platform(&self) -> &Platform {
+        &self.0.platform
+    }
+
+    pub fn store(&self) -> &Store {
+        self.0.platform.store()
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.0.platform.clock()
+    }
+
+    pub fn ids(&self) -> &Ids {
+        self.0.platform.ids()
+    }
+
+    pub fn rng(&self) -> &Arc<dyn Rng> {
+        self.0.platform.ids().rng()
+    }
+
+    /// Whether AWS's own quotas are in force.
+    pub fn limits(&self) -> LimitsProfile {
+        self.0.platform.config().limits
+    }
+
+    pub(crate) fn extra_context(&self) -> &[(String, String)] {
+        &self.0.context
+    }
+
+    /// State that a service keeps in memory (caches, cursors, waiters), registered with `Service::state`.
+    ///
+    /// # Panics
+    /// When the service did not register a `T`: a fault in its `service()` function.
+    pub fn state<T: Send + Sync + 'static>(&self) -> &T {
+        self.0.platform.state::<T>()
+    }
+
+    /// `http://localhost:4566`: how the client reached us, for URLs in answers. Falls back to the configured endpoint.
+    pub fn endpoint(&self) -> String {
+        let origin = self.origin();
+        if origin.host.is_empty() {
+            return self.0.platform.config().endpoint.clone();
+        }
+        format!("{}://{}", if origin.is_secure { "https" } else { "http" }, origin.host)
+    }
+
+    /// An ARN in this request's partition, region and account.
+    pub fn arn(&self, service: &str, resource: &str) -> Arn {
+        let region = self.region();
+        Arn::new(region.partition(), service, region.as_str(), self.account().as_str(), resource)
+    }
+
+    /// Runs `body` in a transaction, again after each conflict, so it only reads and writes. See `Store::transact`.
+    pub async fn transact<T, E, F, Fut>(&self, body: F) -> Result<T, E>
+    where
+        F: FnMut(Txn) -> Fut,
+        Fut: Future<Output = Result<T, E>> + Send,
+        E: From<StoreError>,
+    {
+        self.store().transact(body).await
+    }
+
+    /// The same request seen as another principal's.
+    pub fn with_caller(&self, caller: Caller) -> Cx {
+        Cx(Arc::new(Inner { caller, ..(*self.0).clone() }))
+    }
+
+    pub fn with_region(&self, region: Region) -> Cx {
+        Cx(Arc::new(Inner { region, ..(*self.0).clone() }))
+    }
+
+    /// For calls that a service makes in its own name on behalf of a resource: `source` becomes `aws:SourceArn`, its
+    /// account `aws:SourceAccount`.
+    pub fn as_service(&self, principal: &'static str, source: &Arn) -> Cx {
+        let account = AccountId::parse(source.account()).unwrap_or(self.account());
+        let context = Arc::new([
+            ("aws:SourceArn".to_owned(), source.as_str().to_owned()),
+            ("aws:SourceAccount".to_owned(), account.as_str().to_owned()),
+        ]);
+        Cx(Arc::new(Inner { caller: Caller::service(principal, account), context, ..(*self.0).clone() }))
+    }
+
+    /// For calls that a service makes with a role that it was given. The role's trust policy must let `principal` in.
+    ///
+    /// # Errors
+    /// `AccessDenied` when the role is missing or does not trust `principal`.
+    pub async fn as_role(&self, role_arn: &str, principal: &'static str, session_name: &str) -> Result<Cx, Fault> {
+        let caller = crate::authz::assume_for_service(self, role_arn, principal, session_name).await?;
+        Ok(self.with_caller(caller))
+    }
+
+    /// Calls an operation of another service by the door that requests use: validated, authorised as `caller()`, recorded.
+    pub async fn call<I: Struct, O: Struct>(&self, operation: Operation<I, O>, input: I) -> Result<O, Fault> {
+        let output = self.call_dynamic(operation.service, operation.name, Box::new(input)).await?;
+        let output: Box<dyn std::any::Any> = output;
+        match output.downcast::<O>() {
+            Ok(output) => Ok(*output),
+            Err(_) => Err(Fault::receiver("InternalFailure", "an operation answered with another type than its own")),
+        }
+    }
+
+    /// As `call`, with the operation named at run time and its input a dynamic (or the right generated) value.
+    pub async fn call_dynamic(
+        &self,
+        service: &str,
+        operation: &str,
+        input: Box<dyn Struct>,
+    ) -> Result<Box<dyn Struct>, Fault> {
+        let unknown = || Fault::framework("UnknownOperationException", 404, format!("{service}:{operation}"));
+        let api = pileus_models::service(service).ok_or_else(unknown)?;
+        let modelled = api.operation(operation).ok_or_else(unknown)?;
+        let cx = self.caused_by_this();
+        dispatch::dispatch(&cx, api, modelled, input).await
+    }
+
+    /// A new request id whose parent is this request.
+    fn caused_by_this(&self) -> Cx {
+        let trace = Trace { id: self.0.trace.id.clone(), parent: self.0.request_id.clone() };
+        let request_id = self.ids().uuid().into();
+        Cx(Arc::new(Inner { trace, request_id, ..(*self.0).clone() }))
+    }
+
+    /// Whether a service principal makes this request.
+    pub fn is_from_service(&self) -> bool {
+        matches!(self.caller().kind, CallerKind::Service { .. })
+    }
+}
+
+impl Trace {
+    /// A new trace, in the form of AWS X-Ray's trace ids: version, epoch seconds in hex, 96 random bits.
+    ///
+    /// Source: AWS X-Ray Developer Guide, "Sending trace data to X-Ray".
+    pub fn start(now: Timestamp, ids: &Ids) -> Trace {
+        Trace { id: format!("1-{:08x}-{}", now.as_secs(), ids.hex(24)).into(), parent: "".into() }
+    }
+}
+
+impl fmt::Debug for Cx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cx({} as {})", self.0.request_id, self.0.caller.arn)
+    }
+}

@@ -1,0 +1,86 @@
+//! What the pipeline asks of IAM. The IAM service implements it; everyone else only calls it.
+
+use std::sync::Arc;
+
+use pileus_core::{AccountId, BoxFuture, Timestamp};
+use pileus_iam::{Named, Policy};
+
+use crate::caller::Caller;
+use crate::{Fault, Region};
+
+/// Long-lived credentials as the pipeline needs them.
+#[derive(Debug, Clone)]
+pub struct AccessKey {
+    pub secret_access_key: String,
+    pub is_active: bool,
+    /// Deleted keys stay known, so that none of them is ever taken for an unknown one.
+    pub is_deleted: bool,
+    pub account: AccountId,
+    pub owner: KeyOwner,
+}
+
+#[derive(Debug, Clone)]
+pub enum KeyOwner {
+    Root,
+    User { path: String, name: String, id: String },
+}
+
+/// Every policy attached to a principal, compiled.
+#[derive(Debug, Clone, Default)]
+pub struct PrincipalPolicies {
+    /// Inline and managed policies of the user and its groups, or of the role.
+    pub identity: Vec<Named<Arc<Policy>>>,
+    pub boundary: Option<Named<Arc<Policy>>>,
+    /// Tags of the user or role: `aws:PrincipalTag/..`.
+    pub tags: Vec<(String, String)>,
+    /// False when the user or role behind a session is gone: then nothing is allowed.
+    pub exists: bool,
+}
+
+/// A role as those who assume or pass it see it.
+#[derive(Debug, Clone)]
+pub struct Role {
+    pub account: AccountId,
+    pub arn: String,
+    pub path: String,
+    pub name: String,
+    pub id: String,
+    pub trust_policy: Arc<Policy>,
+    pub max_session_seconds: i64,
+    pub tags: Vec<(String, String)>,
+    pub is_service_linked: bool,
+}
+
+/// An OpenID Connect provider registered with `CreateOpenIDConnectProvider`.
+#[derive(Debug, Clone)]
+pub struct OidcProvider {
+    pub arn: String,
+    /// Without `https://`.
+    pub url: String,
+    pub client_ids: Vec<String>,
+    pub thumbprints: Vec<String>,
+}
+
+/// Answers from IAM's state. Implementations may cache, and must show a change made on this node at once.
+pub trait Identities: Send + Sync + 'static {
+    /// # Errors
+    /// Only faults of ours (the store); an unknown key is `None`.
+    fn access_key<'a>(&'a self, access_key_id: &'a str) -> BoxFuture<'a, Result<Option<AccessKey>, Fault>>;
+
+    /// Policies of a user, of the role behind a session, or of the user who asked for a federated session.
+    fn policies<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<Arc<PrincipalPolicies>, Fault>>;
+
+    /// Notes the use of a key or a role, for "last used". May be delayed and coalesced.
+    fn record_use(&self, caller: &Caller, service: &'static str, region: &Region, at: Timestamp);
+
+    fn role<'a>(&'a self, account: AccountId, name: &'a str) -> BoxFuture<'a, Result<Option<Arc<Role>>, Fault>>;
+
+    /// The document of a managed policy (AWS's or a customer's) by its ARN.
+    fn managed_policy<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<Option<String>, Fault>>;
+
+    fn oidc_provider<'a>(
+        &'a self,
+        account: AccountId,
+        url: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Arc<OidcProvider>>, Fault>>;
+}

@@ -1,0 +1,50 @@
+//! What a service is written against, and the one path that every request takes.
+//!
+//! | File            | Holds                                                                             |
+//! |-----------------|-----------------------------------------------------------------------------------|
+//! | `cx.rs`         | `Cx`: who asks, when, and the store, clock and ids that an operation works with    |
+//! | `service.rs`    | `Service`: an API's operations, its access rules, state and background workers     |
+//! | `platform.rs`   | `Platform`: the services of a node by name, and what they all share                |
+//! | `pipeline.rs`   | a request from outside: route, authenticate, decode, dispatch, encode              |
+//! | `dispatch.rs`   | what requests and calls share: validate, authorise, handle, record                 |
+//! | `body.rs`       | request bodies: collected up to a limit, or streamed                               |
+//! | `caller.rs`     | `Caller`: an authenticated principal                                               |
+//! | `identity.rs`   | `Identities`: what the pipeline asks of IAM                                        |
+//! | `session.rs`    | temporary credentials as sealed tokens                                             |
+//! | `authn.rs`      | whose signature is it                                                              |
+//! | `authz.rs`      | may they                                                                           |
+//! | `clock.rs`      | the movable clock; `rng.rs`: the operating system's generator                      |
+//! | `denials.rs`    | the latest refusals, for `pileus iam explain`                                     |
+//! | `audit.rs`      | one record per request, for sinks; `metrics.rs`: counters for `/metrics`           |
+
+pub mod audit;
+mod authn;
+mod authz;
+pub mod body;
+mod caller;
+mod clock;
+mod cx;
+mod denials;
+mod dispatch;
+mod identity;
+pub mod metrics;
+pub mod pipeline;
+mod platform;
+mod rng;
+mod service;
+mod session;
+
+pub use authz::{Access, ResourcePolicy};
+pub use caller::{Caller, CallerKind};
+pub use clock::MovableClock;
+pub use denials::{Denial, Denials};
+pub use cx::{Cx, Origin, Trace};
+pub use identity::{AccessKey, Identities, KeyOwner, OidcProvider, PrincipalPolicies, Role};
+pub use platform::{Config, LimitsProfile, Platform, PlatformBuilder, Profile};
+pub use rng::SystemRng;
+pub use service::{Handler, Service};
+pub use session::{Session, SessionKind, Sealer};
+
+pub use pileus_core::{AccountId, Arn, BoxFuture, Clock, Ids, Region, Rng, Timestamp};
+pub use pileus_store as store;
+pub use pileus_wire::fault::{Fault, Origin as FaultOrigin};

@@ -1,0 +1,180 @@
+//! How a service describes itself: its operations, who may call them on what, its state, its background work.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use pileus_core::BoxFuture;
+use pileus_wire::operation::Operation;
+use pileus_wire::value::Struct;
+
+use crate::authz::{Access, ResourcePolicy};
+use crate::cx::Cx;
+use crate::platform::Platform;
+use crate::Fault;
+
+/// One AWS API as this node answers it.
+///
+/// ```ignore
+/// pub fn service() -> Service {
+///     Service::new(sqs::SERVICE)
+///         .state(Queues::default())
+///         .resource_policy(queue::policy)
+///         .op(sqs::SEND_MESSAGE, message::send_message)
+///         .access(sqs::SEND_MESSAGE, |cx, input| access::queue(cx, "sqs:SendMessage", input.queue_url.as_deref()))
+/// }
+/// ```
+pub struct Service {
+    pub(crate) name: &'static str,
+    pub(crate) operations: HashMap<&'static str, Entry>,
+    pub(crate) resource_policy: Option<ResourcePolicyFn>,
+    pub(crate) states: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    pub(crate) workers: Vec<(&'static str, WorkerFn)>,
+}
+
+#[derive(Default)]
+pub(crate) struct Entry {
+    pub(crate) new_input: Option<fn() -> Box<dyn Struct>>,
+    pub(crate) run: Option<RunFn>,
+    pub(crate) access: Option<AccessFn>,
+}
+
+type RunFn = Box<
+    dyn for<'a> Fn(&'a Cx, Box<dyn Struct>) -> BoxFuture<'a, Result<Box<dyn Struct>, Fault>> + Send + Sync,
+>;
+type AccessFn = Box<dyn Fn(&Cx, &dyn Struct) -> Result<Vec<Access>, Fault> + Send + Sync>;
+pub(crate) type ResourcePolicyFn = Box<
+    dyn for<'a> Fn(&'a Cx, &'a str) -> BoxFuture<'a, Result<Option<ResourcePolicy>, Fault>> + Send + Sync,
+>;
+pub(crate) type WorkerFn = Box<dyn Fn(Platform) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// An `async fn(&Cx, Input) -> Result<Output, E>`. Implemented for every such function; the trait exists because bounds on
+/// the function itself cannot say that its future may borrow the context.
+pub trait Handler<'a, I, R>: Send + Sync + 'static {
+    type Future: Future<Output = R> + Send + 'a;
+    fn call(&self, cx: &'a Cx, input: I) -> Self::Future;
+}
+
+impl<'a, I, R, F, Fut> Handler<'a, I, R> for F
+where
+    F: Fn(&'a Cx, I) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = R> + Send + 'a,
+{
+    type Future = Fut;
+    fn call(&self, cx: &'a Cx, input: I) -> Fut {
+        self(cx, input)
+    }
+}
+
+impl Service {
+    /// `name` is the model's: `sqs`. Operations that are not added answer that they are not implemented.
+    pub fn new(name: &'static str) -> Service {
+        Service {
+            name,
+            operations: HashMap::new(),
+            resource_policy: None,
+            states: Vec::new(),
+            workers: Vec::new(),
+        }
+    }
+
+    /// Adds an operation.
+    pub fn op<I, O, E, H>(mut self, operation: Operation<I, O>, handler: H) -> Service
+    where
+        I: Struct + Default,
+        O: Struct,
+        E: Into<Fault> + 'static,
+        H: for<'a> Handler<'a, I, Result<O, E>>,
+    {
+        let handler = Arc::new(handler);
+        let entry = self.entry(operation.service, operation.name);
+        entry.new_input = Some(|| Box::new(I::default()));
+        entry.run = Some(Box::new(move |cx, input| {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let input = typed::<I>(input)?;
+                match handler.call(cx, input).await {
+                    Ok(output) => Ok(Box::new(output) as Box<dyn Struct>),
+                    Err(error) => Err(error.into()),
+                }
+            })
+        }));
+        self
+    }
+
+    /// What a caller of the operation must be allowed to do. Without this it is the operation's own action on `*`. An empty
+    /// list means that the operation needs no permission.
+    pub fn access<I, O, F>(mut self, operation: Operation<I, O>, access: F) -> Service
+    where
+        I: Struct + Default,
+        O: Struct,
+        F: Fn(&Cx, &I) -> Result<Vec<Access>, Fault> + Send + Sync + 'static,
+    {
+        let entry = self.entry(operation.service, operation.name);
+        entry.access = Some(Box::new(move |cx, input| {
+            let any: &dyn Any = input;
+            match any.downcast_ref::<I>() {
+                Some(input) => access(cx, input),
+                None => Err(Fault::receiver("InternalFailure", "an input reached authorisation in another type")),
+            }
+        }));
+        self
+    }
+
+    /// The policy of a resource of this service, by its ARN.
+    pub fn resource_policy<F>(mut self, find: F) -> Service
+    where
+        F: for<'a> PolicyFinder<'a>,
+    {
+        self.resource_policy = Some(Box::new(move |cx, arn| Box::pin(find.find(cx, arn))));
+        self
+    }
+
+    /// State in memory for `Cx::state`: caches, cursors and waiters, never truth.
+    pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Service {
+        self.states.push((TypeId::of::<T>(), Box::new(state)));
+        self
+    }
+
+    /// Background work that every node runs from its start until it stops. Work that one node at a time may do takes a lease.
+    pub fn worker<F, Fut>(mut self, name: &'static str, worker: F) -> Service
+    where
+        F: Fn(Platform) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.workers.push((name, Box::new(move |platform| Box::pin(worker(platform)))));
+        self
+    }
+
+    fn entry(&mut self, service: &'static str, operation: &'static str) -> &mut Entry {
+        assert_eq!(service, self.name, "{operation} belongs to another service");
+        self.operations.entry(operation).or_default()
+    }
+}
+
+/// An `async fn(&Cx, &str) -> Result<Option<ResourcePolicy>, Fault>`.
+pub trait PolicyFinder<'a>: Send + Sync + 'static {
+    type Future: Future<Output = Result<Option<ResourcePolicy>, Fault>> + Send + 'a;
+    fn find(&self, cx: &'a Cx, arn: &'a str) -> Self::Future;
+}
+
+impl<'a, F, Fut> PolicyFinder<'a> for F
+where
+    F: Fn(&'a Cx, &'a str) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<ResourcePolicy>, Fault>> + Send + 'a,
+{
+    type Future = Fut;
+    fn find(&self, cx: &'a Cx, arn: &'a str) -> Fut {
+        self(cx, arn)
+    }
+}
+
+/// The input in its own type: `dispatch` has read dynamic values over into it before.
+fn typed<I: Struct>(input: Box<dyn Struct>) -> Result<I, Fault> {
+    let input: Box<dyn Any> = input;
+    match input.downcast::<I>() {
+        Ok(input) => Ok(*input),
+        Err(_) => Err(Fault::receiver("InternalFailure", "an input reached its handler in another type")),
+    }
+}

@@ -1,0 +1,145 @@
+//! Temporary credentials as sealed tokens.
+//!
+//! A session token carries the whole session, encrypted and authenticated with a key that all nodes of a cloud share
+//! (AES-256-GCM). Issuing one writes nothing and using one reads nothing, on any node.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use pileus_core::{AccountId, Rng, Timestamp};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use serde::{Deserialize, Serialize};
+
+use crate::caller::Caller;
+
+/// What a set of temporary credentials says about its holder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub account: AccountId,
+    pub kind: SessionKind,
+    pub issued_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// Session policy documents, inline ones and those of `PolicyArns`, already resolved.
+    #[serde(default)]
+    pub policies: Vec<String>,
+    /// Session tags, `(key, value)`.
+    #[serde(default)]
+    pub tags: Vec<(String, String)>,
+    /// Keys of the tags that pass on in role chaining.
+    #[serde(default)]
+    pub transitive_tag_keys: Vec<String>,
+    #[serde(default)]
+    pub source_identity: Option<String>,
+    /// Further condition keys that hold for the whole session, such as `aws:MultiFactorAuthPresent` or those of an
+    /// identity provider: `(key, value)`.
+    #[serde(default)]
+    pub context: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum SessionKind {
+    /// `GetSessionToken` by the root user.
+    Root,
+    /// `GetSessionToken` by a user.
+    User { path: String, name: String, id: String },
+    AssumedRole { role_arn: String, role_name: String, role_id: String, session_name: String },
+    /// `GetFederationToken`: `user_*` is the one who asked.
+    FederatedUser { name: String, user_path: String, user_name: String, user_id: String },
+}
+
+impl Session {
+    pub fn caller(self) -> Caller {
+        let account = self.account;
+        let mut caller = match &self.kind {
+            SessionKind::Root => Caller::root(account),
+            SessionKind::User { path, name, id } => Caller::user(account, path, name, id),
+            SessionKind::AssumedRole { role_arn, role_name, role_id, session_name } => {
+                Caller::assumed_role(account, role_arn, role_name, role_id, session_name)
+            }
+            SessionKind::FederatedUser { name, .. } => Caller::federated_user(account, name),
+        };
+        caller.access_key_id = self.access_key_id.as_str().into();
+        caller.session = Some(self.into());
+        caller
+    }
+}
+
+/// Seals sessions into tokens and opens them.
+pub struct Sealer(LessSafeKey);
+
+const FORMAT: u8 = 1;
+
+impl Sealer {
+    pub fn new(key: &[u8; 32]) -> Sealer {
+        let key = UnboundKey::new(&AES_256_GCM, key).expect("AES-256 takes a key of 32 bytes");
+        Sealer(LessSafeKey::new(key))
+    }
+
+    /// The session token: base64 of format byte, nonce, ciphertext and tag.
+    pub fn seal(&self, session: &Session, rng: &dyn Rng) -> String {
+        let mut sealed = serde_json::to_vec(session).expect("a session has string keys only, so it is JSON");
+        let mut nonce = [0u8; NONCE_LEN];
+        rng.fill(&mut nonce);
+        self.0
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from([FORMAT]), &mut sealed)
+            .expect("a session is far below the cipher's length limit");
+        let mut token = Vec::with_capacity(1 + NONCE_LEN + sealed.len());
+        token.push(FORMAT);
+        token.extend_from_slice(&nonce);
+        token.extend_from_slice(&sealed);
+        BASE64.encode(token)
+    }
+
+    /// `None` for anything that this cloud did not seal. Expiry is the caller's to check.
+    pub fn open(&self, token: &str) -> Option<Session> {
+        let mut token = BASE64.decode(token).ok()?;
+        if token.len() <= 1 + NONCE_LEN || token[0] != FORMAT {
+            return None;
+        }
+        let (head, sealed) = token.split_at_mut(1 + NONCE_LEN);
+        let nonce = Nonce::try_assume_unique_for_key(&head[1..]).ok()?;
+        let plain = self.0.open_in_place(nonce, Aad::from([FORMAT]), sealed).ok()?;
+        serde_json::from_slice(plain).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pileus_core::SeededRng;
+
+    fn session() -> Session {
+        Session {
+            access_key_id: "ASIAEXAMPLE".into(),
+            secret_access_key: "secret".into(),
+            account: AccountId::DEFAULT,
+            kind: SessionKind::Root,
+            issued_at: Timestamp::from_secs(1),
+            expires_at: Timestamp::from_secs(2),
+            policies: vec![],
+            tags: vec![("team".into(), "a".into())],
+            transitive_tag_keys: vec![],
+            source_identity: None,
+            context: vec![],
+        }
+    }
+
+    #[test]
+    fn a_token_opens_only_with_its_key_and_unchanged() {
+        let rng = SeededRng::new(1);
+        let sealer = Sealer::new(&[7; 32]);
+        let token = sealer.seal(&session(), &rng);
+        assert_eq!(sealer.open(&token), Some(session()));
+        assert_eq!(Sealer::new(&[8; 32]).open(&token), None);
+        for at in 0..token.len() {
+            let mut bytes = token.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).expect("ASCII");
+            assert_eq!(sealer.open(&changed), None, "byte {at}");
+        }
+        for bad in ["", "AQ==", "not base64!", "AAAA"] {
+            assert_eq!(sealer.open(bad), None);
+        }
+    }
+}
