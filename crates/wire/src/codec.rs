@@ -14,18 +14,140 @@
 //! | `codec/client.rs`   | the client's side: requests written, answers read                                  |
 //! | `codec/time.rs`, `codec/percent.rs` | timestamps; percent-encoding                                       |
 
+pub mod cbor;
 pub mod coercion;
+pub mod events;
 pub mod json;
 pub mod percent;
 pub mod query;
 pub mod time;
 pub mod xml;
 
+mod fault;
+mod rest;
+mod rpc;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::fault::Fault;
-use crate::schema::{Bind, Kind, Member, Shape};
-use crate::value::{ByteStream, Slot, Val};
+use crate::protocol::{Protocol, Request, Response, ResponseBody};
+use crate::schema::{Bind, Coercion, Kind, Member, Operation, Service, Shape};
+use crate::value::{ByteStream, Slot, Struct, Val};
+
+/// Reads a request into an operation's input. A streaming payload is left alone: whoever has the body sets the member
+/// that [`streaming_input`] names.
+///
+/// # Errors
+/// What the service's framework says of a request that does not fit its model.
+pub fn decode(
+    service: &'static Service,
+    operation: &'static Operation,
+    protocol: Protocol,
+    request: &Request<'_>,
+    body: Bytes,
+    input: &mut dyn Struct,
+) -> Result<(), Fault> {
+    let shape = operation.input;
+    match protocol {
+        Protocol::AwsJson10 | Protocol::AwsJson11 => json::decode(service, shape, Select::All, &body, input),
+        Protocol::RpcV2Cbor | Protocol::AmzCbor11 => {
+            cbor::decode(service, shape, cbor::Clock::of(protocol), &body, input)
+        }
+        Protocol::AwsQuery | Protocol::Ec2Query => {
+            query::decode(protocol, shape, request.query, &body, input)
+        }
+        Protocol::RestJson1 | Protocol::RestXml => {
+            rest::decode(service, operation, protocol, request, body, input)
+        }
+    }
+}
+
+/// Index of the input's streaming blob, if it has one.
+pub fn streaming_input(operation: &'static Operation) -> Option<usize> {
+    let (at, member) = rest::payload(operation.input)?;
+    (member.is_streaming && member.shape.kind == Kind::Blob).then_some(at)
+}
+
+/// Writes an output. Streams are taken out of it: the body is then framed events, or the payload as it comes.
+pub fn encode(
+    service: &'static Service,
+    operation: &'static Operation,
+    protocol: Protocol,
+    output: &mut dyn Struct,
+    request_id: &str,
+) -> Response {
+    let mut response = if protocol.is_rest() {
+        rest::encode(service, operation, protocol, output)
+    } else {
+        rpc::encode(service, operation, protocol, output, request_id)
+    };
+    if let ResponseBody::Bytes(body) = &response.body {
+        set_crc32(Some(service), protocol, body, &mut response.headers);
+    }
+    set_request_id(Some(service), protocol, request_id, &mut response.headers);
+    response
+}
+
+/// Writes a fault. `service` and `operation` are `None` when the request could not be routed that far.
+pub fn encode_fault(
+    service: Option<&'static Service>,
+    operation: Option<&'static Operation>,
+    protocol: Protocol,
+    fault: &Fault,
+    request_id: &str,
+    is_head: bool,
+) -> Response {
+    let mut response = fault::encode(service, operation, protocol, fault, request_id, is_head);
+    set_request_id(service, protocol, request_id, &mut response.headers);
+    response
+}
+
+fn set_header(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+fn set_request_id(
+    service: Option<&'static Service>,
+    protocol: Protocol,
+    request_id: &str,
+    headers: &mut HeaderMap,
+) {
+    if service.is_some_and(is_s3) {
+        set_header(headers, "x-amz-request-id", request_id);
+        set_header(headers, "x-amz-id-2", &extended_request_id(request_id));
+    } else {
+        set_header(headers, "x-amzn-requestid", request_id);
+        if service.is_some_and(|service| service.service_id == "Kinesis") {
+            set_header(headers, "x-amz-id-2", &extended_request_id(request_id));
+        }
+    }
+    if protocol == Protocol::RpcV2Cbor {
+        set_header(headers, "smithy-protocol", "rpc-v2-cbor");
+    }
+}
+
+/// DynamoDB's clients check their answers against this.
+fn set_crc32(service: Option<&'static Service>, protocol: Protocol, body: &[u8], headers: &mut HeaderMap) {
+    let is_json = matches!(protocol, Protocol::AwsJson10 | Protocol::AwsJson11);
+    if is_json && service.is_some_and(|service| service.coercion == Coercion::DynamoDb) {
+        headers.insert("x-amz-crc32", HeaderValue::from(crc32fast::hash(body)));
+    }
+}
+
+/// S3's second request id: opaque text of 76 characters.
+fn extended_request_id(request_id: &str) -> String {
+    let bytes: Vec<u8> = request_id.bytes().cycle().take(56).collect();
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// S3 itself, whose errors and timestamps differ from those of other restXml services.
+fn is_s3(service: &'static Service) -> bool {
+    service.service_id == "S3"
+}
 
 /// How deep a value may be nested.
 pub const MAX_DEPTH: usize = 128;
@@ -37,12 +159,18 @@ pub enum Select {
     All,
     /// Those without a binding: the body of a REST message.
     Body,
+    /// Those that are not headers of an event.
+    Event,
 }
 
 impl Select {
     #[inline]
     pub fn takes(self, member: &Member) -> bool {
-        self == Select::All || member.bind == Bind::Body
+        match self {
+            Select::All => true,
+            Select::Body => member.bind == Bind::Body,
+            Select::Event => !member.is_event_header,
+        }
     }
 }
 
@@ -72,7 +200,9 @@ impl Budget {
                 self.left = left;
                 Ok(())
             }
-            None => Err(Fault::framework("SerializationException", 400, "The request holds too many values.")),
+            None => {
+                Err(Fault::framework("SerializationException", 400, "The request holds too many values."))
+            }
         }
     }
 }

@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 use crate::codec::time;
 use crate::schema::{Kind, Member, Shape, TimeFormat};
 use crate::value::{
-    ABSENT, ByteStream, Document, Event, EventStream, ListMut, ListView, MapMut, MapView, Ready, Slot, Struct, Val,
-    View, keep_last_of_equal_keys,
+    ABSENT, ByteStream, Document, Event, EventStream, ListMut, ListView, MapMut, MapView, Ready, Slot,
+    Struct, Val, View, keep_last_of_equal_keys,
 };
 
 /// A structure or union of any shape. Holds only the members that were set.
@@ -266,7 +266,12 @@ fn float_to_json(value: f64) -> Json {
 ///
 /// # Errors
 /// The path of the first value whose type does not fit, and what was expected there.
-pub fn from_json(shape: &'static Shape, json: &Json, into: &mut dyn Struct, blobs: Blobs) -> Result<(), String> {
+pub fn from_json(
+    shape: &'static Shape,
+    json: &Json,
+    into: &mut dyn Struct,
+    blobs: Blobs,
+) -> Result<(), String> {
     let object = json.as_object().ok_or_else(|| format!("{}: expected an object", shape.name))?;
     for (i, member) in shape.members().iter().enumerate() {
         let Some(value) = object.get(member.name).filter(|value| !value.is_null()) else { continue };

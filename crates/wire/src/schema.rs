@@ -310,6 +310,16 @@ pub struct Member {
     pub is_json_value: bool,
 }
 
+impl Member {
+    /// The query parameter that this member travels in.
+    pub fn bind_query(&self) -> Option<&'static str> {
+        match self.bind {
+            Bind::Query(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// Where a member travels in REST protocols. RPC protocols put everything in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bind {

@@ -42,8 +42,12 @@ fn refusal(text: impl Into<String>) -> Fault {
 /// Text where a boolean is due; `None` if it does not convert.
 pub fn text_to_bool(text: &str) -> Option<bool> {
     match text {
-        _ if text.eq_ignore_ascii_case("true") || text == "1" || text.eq_ignore_ascii_case("yes") => Some(true),
-        _ if text.eq_ignore_ascii_case("false") || text == "0" || text.eq_ignore_ascii_case("no") => Some(false),
+        _ if text.eq_ignore_ascii_case("true") || text == "1" || text.eq_ignore_ascii_case("yes") => {
+            Some(true)
+        }
+        _ if text.eq_ignore_ascii_case("false") || text == "0" || text.eq_ignore_ascii_case("no") => {
+            Some(false)
+        }
         _ => None,
     }
 }
@@ -93,7 +97,9 @@ fn dynamodb(service: &Service, shape: &Shape, found: Found<'_>, place: Place) ->
     match (shape.kind, found, place) {
         (Kind::List | Kind::Map, _, Place::Element) => PARAMETERIZED.into(),
         (Kind::Structure | Kind::Union, _, Place::Element) => "Unexpected value type in payload".into(),
-        (Kind::List | Kind::Map | Kind::Structure | Kind::Union, _, Place::Member) => "Unexpected field type".into(),
+        (Kind::List | Kind::Map | Kind::Structure | Kind::Union, _, Place::Member) => {
+            "Unexpected field type".into()
+        }
         (Kind::Blob, ..) => "only base-64-encoded strings are convertible to bytes".into(),
         (Kind::Boolean, Found::Text(_), _) => "Unexpected token received from parser".into(),
         (kind, ..) => format!("{token} cannot be converted to {}", java_name(kind)),

@@ -311,4 +311,3 @@ impl<'a> Reader<'a> {
         coercion::refuse(self.service, shape, found, place)
     }
 }
-

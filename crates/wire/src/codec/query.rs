@@ -97,7 +97,8 @@ impl<'p, 'a> Group<'p, 'a> {
                 let end = start + segment.len();
                 let belongs = |param: &Param<'_>| {
                     let bytes = param.key.as_bytes();
-                    bytes.get(start..end) == Some(segment.as_bytes()) && matches!(bytes.get(end), None | Some(b'.'))
+                    bytes.get(start..end) == Some(segment.as_bytes())
+                        && matches!(bytes.get(end), None | Some(b'.'))
                 };
                 let count = rest.partition_point(belongs).max(1);
                 let group = Group { params: &rest[..count], end: Some(end) };
@@ -177,14 +178,20 @@ impl Reader {
         Ok(())
     }
 
-    fn map(&mut self, member: &'static Member, group: Group<'_, '_>, into: &mut dyn Val) -> Result<(), Fault> {
+    fn map(
+        &mut self,
+        member: &'static Member,
+        group: Group<'_, '_>,
+        into: &mut dyn Val,
+    ) -> Result<(), Fault> {
         let Slot::Map(map) = into.slot() else { return Err(mismatch(member)) };
         self.enter(member.shape, group)?;
         let (key, value) = member.shape.entry();
         for (_, item) in self.items(group, &["entry"])? {
             self.budget.charge(value.shape)?;
             let named = |name: &str, default: &str| {
-                let mut found = item.children().filter(|(segment, _)| *segment == name || *segment == default);
+                let mut found =
+                    item.children().filter(|(segment, _)| *segment == name || *segment == default);
                 found.next().map(|(_, group)| group)
             };
             let text = named(self.name_of(key), "key").map(|group| group.own_text()).transpose()?.flatten();
@@ -279,7 +286,11 @@ impl Reader {
             let text = format!("Value ({value}) for parameter {name} is invalid.");
             return Fault::framework("InvalidParameterValue", 400, text);
         }
-        Fault::framework("MalformedInput", 400, format!("Value '{value}' of parameter {name} has the wrong type."))
+        Fault::framework(
+            "MalformedInput",
+            400,
+            format!("Value '{value}' of parameter {name} has the wrong type."),
+        )
     }
 }
 

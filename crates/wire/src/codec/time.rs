@@ -71,12 +71,14 @@ fn write_epoch(out: &mut Vec<u8>, moment: Timestamp) {
         return super::write_integer(out, moment.as_secs());
     }
     let negative = moment.as_secs() < 0;
-    let (whole, millis) = if negative { (moment.as_secs() + 1, 1_000 - millis) } else { (moment.as_secs(), millis) };
+    let (whole, millis) =
+        if negative { (moment.as_secs() + 1, 1_000 - millis) } else { (moment.as_secs(), millis) };
     if negative && whole == 0 {
         out.push(b'-');
     }
     super::write_integer(out, whole);
-    let digits = [b'.', b'0' + (millis / 100) as u8, b'0' + (millis / 10 % 10) as u8, b'0' + (millis % 10) as u8];
+    let digits =
+        [b'.', b'0' + (millis / 100) as u8, b'0' + (millis / 10 % 10) as u8, b'0' + (millis % 10) as u8];
     let used = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
     out.extend_from_slice(&digits[..used]);
 }

@@ -24,7 +24,12 @@ pub use write::Writer;
 ///
 /// # Errors
 /// `MalformedXML`, with the text that S3 gives.
-pub fn decode(shape: &'static Shape, select: Select, body: &[u8], into: &mut dyn Struct) -> Result<(), Fault> {
+pub fn decode(
+    shape: &'static Shape,
+    select: Select,
+    body: &[u8],
+    into: &mut dyn Struct,
+) -> Result<(), Fault> {
     let mut reader = Reader::new(body)?;
     let root = reader.root()?;
     reader.structure(shape, select, &root, into)?;
@@ -109,7 +114,8 @@ impl<'a> Reader<'a> {
                     Ok(Some(character)) => text.to_mut().push(character),
                     Ok(None) => {
                         let name = reference.into_inner();
-                        let value = quick_xml::escape::resolve_predefined_entity(&name).ok_or_else(malformed)?;
+                        let value =
+                            quick_xml::escape::resolve_predefined_entity(&name).ok_or_else(malformed)?;
                         text.to_mut().push_str(value);
                     }
                     Err(_) => return Err(malformed()),

@@ -190,7 +190,9 @@ impl<'a> Lexer<'a> {
         let start = self.at;
         self.at += usize::from(self.bytes()[start] == b'-');
         let first = self.bytes().get(self.at).copied();
-        if self.digits() == 0 || (first == Some(b'0') && self.at > start + 2 - usize::from(self.bytes()[start] != b'-')) {
+        if self.digits() == 0
+            || (first == Some(b'0') && self.at > start + 2 - usize::from(self.bytes()[start] != b'-'))
+        {
             return Err(Malformed);
         }
         let mut is_integer = true;

@@ -87,7 +87,8 @@ impl Writer {
     pub fn members(&mut self, shape: &'static Shape, select: Select, value: &dyn Struct) {
         let active = value.active();
         for (i, member) in shape.members().iter().enumerate() {
-            let is_shown = active.is_none_or(|only| only == i) && !member.is_xml_attribute && select.takes(member);
+            let is_shown =
+                active.is_none_or(|only| only == i) && !member.is_xml_attribute && select.takes(member);
             if is_shown {
                 self.element(member.xml, member, value.get(i).view());
             }
@@ -96,7 +97,11 @@ impl Writer {
 
     /// A member's value as elements called `name`; nothing if it is absent.
     pub fn element(&mut self, name: &str, member: &'static Member, view: View<'_>) {
-        let namespace = member.xml_namespace;
+        self.root(name, member.xml_namespace, member, view);
+    }
+
+    /// As `element`, with the namespace given.
+    pub fn root(&mut self, name: &str, namespace: Option<&str>, member: &'static Member, view: View<'_>) {
         match view {
             View::Absent | View::Stream => {}
             View::Struct(value) => self.structure(name, namespace, member.shape, Select::All, value),
@@ -162,7 +167,9 @@ impl Writer {
     fn scalar(&self, out: &mut Vec<u8>, member: &Member, view: View<'_>) {
         match view {
             View::Blob(bytes) => out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes()),
-            View::Time(moment) if self.always_millis && member.time_format != Some(TimeFormat::EpochSeconds) => {
+            View::Time(moment)
+                if self.always_millis && member.time_format != Some(TimeFormat::EpochSeconds) =>
+            {
                 let format = member.time_format.unwrap_or(TimeFormat::DateTime);
                 let text = time::format(moment, format);
                 match text.strip_suffix('Z').filter(|text| !text.contains('.')) {
