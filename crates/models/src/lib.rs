@@ -3,9 +3,13 @@
 //!
 //! | File       | Holds                                                            |
 //! |------------|------------------------------------------------------------------|
+//! | `catalog.rs` | the models as routing sees them                                 |
 //! | `table.rs` | the texts (written by `cargo xtask models gen`)                  |
 
+mod catalog;
 mod table;
+
+pub use catalog::catalog;
 
 use std::sync::{LazyLock, OnceLock};
 

@@ -33,6 +33,7 @@ pub(crate) const TEXTS: &[(&str, &str, &str)] = &[
     ("kms", include_str!("../../../models/kms.model"), ""),
     ("lambda", include_str!("../../../models/lambda.model"), ""),
     ("logs", include_str!("../../../models/logs.model"), ""),
+    ("opsworks", include_str!("../../../models/opsworks.model"), ""),
     ("organizations", include_str!("../../../models/organizations.model"), ""),
     ("pipes", include_str!("../../../models/pipes.model"), ""),
     ("rds", include_str!("../../../models/rds.model"), ""),
