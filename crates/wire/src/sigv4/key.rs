@@ -14,7 +14,7 @@ pub struct SigningKey(hmac::Key);
 impl SigningKey {
     /// The signature of `string_to_sign`, in hex.
     pub fn sign(&self, string_to_sign: &[u8]) -> String {
-        hex::encode(hmac::sign(&self.0, string_to_sign))
+        lowercase_hex(hmac::sign(&self.0, string_to_sign).as_ref())
     }
 
     /// Whether `signature` (64 lowercase hex digits) is that of `string_to_sign`, in constant time.
@@ -46,7 +46,14 @@ pub fn signing_key(secret: &str, date: &str, region: &str, service: &str) -> Sig
 
 /// SHA-256 in lowercase hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(digest::digest(&digest::SHA256, bytes))
+    lowercase_hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// Several per request, so without going through characters.
+fn lowercase_hex(bytes: &[u8]) -> String {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    String::from_utf8(digits.collect()).expect("hex digits are ASCII")
 }
 
 /// Remembers derived keys. Holds no secret in the clear; when full it forgets everything, which only costs time.

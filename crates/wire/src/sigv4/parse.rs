@@ -278,10 +278,13 @@ fn date_text(headers: &HeaderMap) -> Option<String> {
 }
 
 fn parse_date(text: &str, form: Form) -> Result<(String, Timestamp), AuthError> {
-    let time = Timestamp::parse_basic(text)
-        .or_else(|| if form == Form::Header { parse_http_date(text) } else { None })
-        .ok_or_else(|| AuthError::MalformedDate { text: text.to_owned(), form })?;
-    Ok((time.to_basic(), time))
+    if let Some(time) = Timestamp::parse_basic(text) {
+        return Ok((text.to_owned(), time));
+    }
+    match parse_http_date(text) {
+        Some(time) if form == Form::Header => Ok((time.to_basic(), time)),
+        _ => Err(AuthError::MalformedDate { text: text.to_owned(), form }),
+    }
 }
 
 /// `Sun, 30 Aug 2015 12:36:00 GMT`.
