@@ -46,4 +46,4 @@ pub use message::denial_message;
 pub use policy::{Effect, Policy, PolicyError};
 pub use principal::{Principal, PrincipalKind};
 pub use request::{Level, Named, Policies, PolicyKind, Request, Scope};
-pub use validate::{DocumentKind, Malformed, validate};
+pub use validate::{DocumentKind, Malformed, counted_size, validate};

@@ -278,4 +278,4 @@ fn scalar(value: &Json) -> Result<String, PolicyError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
