@@ -1,0 +1,188 @@
+//! How `pileus up` is told what to do: flags, then environment, then a configuration file, then defaults.
+//!
+//! Every key of the file is the flag's long name with underscores: `data_dir = "/var/lib/pileus"`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use pileus_core::Region;
+use pileus_node::{Engine, NodeConfig};
+use pileus_platform::{LimitsProfile, Profile};
+use serde::Deserialize;
+
+#[derive(Args, Debug, Default)]
+pub struct Up {
+    /// Configuration file (TOML); without it, `pileus.toml` here if there is one
+    #[arg(long, env = "PILEUS_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Args, Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where everything is kept [default: ./.pileus]
+    #[arg(long, env = "PILEUS_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Keep nothing: state lives in memory and ends with the process
+    #[arg(long, env = "PILEUS_MEMORY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub memory: Option<bool>,
+    /// Embedded store [default: fjall]
+    #[arg(long, env = "PILEUS_ENGINE", value_enum)]
+    pub engine: Option<EngineName>,
+    /// Port for everything: HTTP/1.1, HTTP/2 and TLS [default: 4566]
+    #[arg(long, env = "PILEUS_PORT")]
+    pub port: Option<u16>,
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, env = "PILEUS_ADDRESS", value_name = "IP")]
+    pub address: Option<IpAddr>,
+    /// `development`: unknown keys act as root. `server`: only issued keys [default: development]
+    #[arg(long, env = "PILEUS_PROFILE", value_enum)]
+    pub profile: Option<ProfileName>,
+    /// Enforce AWS's own request-rate quotas [default: unlimited]
+    #[arg(long, env = "PILEUS_LIMITS", value_enum)]
+    pub limits: Option<LimitsName>,
+    /// A domain whose sub-domains name services: `sqs.us-east-1.DOMAIN`
+    #[arg(long, env = "PILEUS_DOMAIN")]
+    pub domain: Option<String>,
+    /// Region of requests that name none [default: us-east-1]
+    #[arg(long, env = "PILEUS_REGION")]
+    pub region: Option<String>,
+    /// Memory for the store's cache, in MiB [default: 64]
+    #[arg(long, env = "PILEUS_CACHE_MIB", value_name = "MIB")]
+    pub cache_mib: Option<u64>,
+    /// Log lines for people or for machines [default: human]
+    #[arg(long, env = "PILEUS_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: `warn`, `info`, `debug`, or a filter such as `info,pileus_svc_sqs=debug` [default: info]
+    #[arg(long, env = "PILEUS_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineName {
+    Fjall,
+    Redb,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProfileName {
+    Development,
+    Server,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitsName {
+    Unlimited,
+    Aws,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+impl Up {
+    /// Flags and environment over the file's settings.
+    ///
+    /// # Errors
+    /// A sentence for the operator: the file cannot be read, or holds a key that does not exist.
+    pub fn resolve(self) -> Result<Settings, String> {
+        let file = match &self.config {
+            Some(path) => read(path)?,
+            None if Path::new("pileus.toml").exists() => read(Path::new("pileus.toml"))?,
+            None => Settings::default(),
+        };
+        Ok(self.settings.over(file))
+    }
+}
+
+fn read(path: &Path) -> Result<Settings, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+impl Settings {
+    fn over(self, below: Settings) -> Settings {
+        Settings {
+            data_dir: self.data_dir.or(below.data_dir),
+            memory: self.memory.or(below.memory),
+            engine: self.engine.or(below.engine),
+            port: self.port.or(below.port),
+            address: self.address.or(below.address),
+            profile: self.profile.or(below.profile),
+            limits: self.limits.or(below.limits),
+            domain: self.domain.or(below.domain),
+            region: self.region.or(below.region),
+            cache_mib: self.cache_mib.or(below.cache_mib),
+            log_format: self.log_format.or(below.log_format),
+            log: self.log.or(below.log),
+        }
+    }
+
+    /// # Errors
+    /// A sentence for the operator about a setting that makes no sense.
+    pub fn node_config(&self) -> Result<NodeConfig, String> {
+        let default = NodeConfig::default();
+        let profile = match self.profile {
+            Some(ProfileName::Server) => Profile::Server,
+            _ => Profile::Development,
+        };
+        let default_region = match &self.region {
+            Some(region) => Region::parse(region).ok_or(format!("{region:?} is not a region code"))?,
+            None => default.default_region,
+        };
+        Ok(NodeConfig {
+            data_dir: self.data_dir.clone().unwrap_or(default.data_dir),
+            engine: match (self.memory, self.engine) {
+                (Some(true), _) => Engine::Memory,
+                (_, Some(EngineName::Redb)) => Engine::Redb,
+                _ => Engine::Fjall,
+            },
+            listen: SocketAddr::new(
+                self.address.unwrap_or(default.listen.ip()),
+                self.port.unwrap_or(default.listen.port()),
+            ),
+            profile,
+            limits: match self.limits {
+                Some(LimitsName::Aws) => LimitsProfile::Aws,
+                _ => LimitsProfile::Unlimited,
+            },
+            domain: self.domain.clone(),
+            default_region,
+            tls: true,
+            control: profile == Profile::Development,
+            cache_mib: self.cache_mib.unwrap_or(default.cache_mib),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file: Settings = toml::from_str("port = 5000\nprofile = \"server\"\nlimits = \"aws\"").expect("valid");
+        let flags = Settings { port: Some(6000), ..Settings::default() };
+        let config = flags.over(file).node_config().expect("valid");
+        assert_eq!(config.listen.port(), 6000);
+        assert_eq!(config.profile, Profile::Server);
+        assert!(!config.control);
+        assert_eq!(config.limits, LimitsProfile::Aws);
+        assert_eq!(config.engine, Engine::Fjall);
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_an_error() {
+        let error = toml::from_str::<Settings>("prot = 5000").expect_err("misspelt");
+        assert!(error.to_string().contains("prot"));
+    }
+}

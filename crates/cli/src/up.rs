@@ -1,0 +1,79 @@
+//! `pileus up`.
+
+use pileus_node::{Engine, Node};
+use pileus_platform::Profile;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{LogFormat, Settings, Up};
+
+pub fn run(up: Up) -> Result<(), String> {
+    let settings = up.resolve()?;
+    let config = settings.node_config()?;
+    start_logging(&settings)?;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(async {
+        let node = Node::start(config.clone()).await.map_err(|error| error.to_string())?;
+        greet(&node, &config);
+        wait_for_signal().await?;
+        tracing::info!("stopping: open requests may finish");
+        node.stop().await.map_err(|error| error.to_string())
+    })
+}
+
+fn greet(node: &Node, config: &pileus_node::NodeConfig) {
+    let state = match config.engine {
+        Engine::Memory => "in memory: nothing is kept".to_owned(),
+        _ => format!("in {}", config.data_dir.display()),
+    };
+    let profile = match config.profile {
+        Profile::Development => "development (keys that were not issued here act as root)",
+        Profile::Server => "server (only issued keys)",
+    };
+    tracing::info!(
+        address = %node.address(),
+        state,
+        profile,
+        services = node.platform().services().join(","),
+        "pileus {} is up",
+        env!("CARGO_PKG_VERSION")
+    );
+}
+
+async fn wait_for_signal() -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn start_logging(settings: &Settings) -> Result<(), String> {
+    let filter = settings.log.as_deref().unwrap_or("info");
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter:?}: {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        Some(LogFormat::Json) => builder.json().init(),
+        _ => builder.with_target(false).init(),
+    }
+    Ok(())
+}
+
+/// Each connection takes a descriptor: use what the system allows us rather than the shell's cautious default.
+#[allow(unsafe_code)]
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write the struct that they are handed, which lives on this stack.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}

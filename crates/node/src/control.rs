@@ -1,0 +1,136 @@
+//! Control endpoints: `/_pileus/`, the names that drop-in users know (`/_localstack/`), and `/metrics`.
+//!
+//! | Path                           | Method | Does                                                       |
+//! |--------------------------------|--------|------------------------------------------------------------|
+//! | `/_pileus/health`              | GET    | which services answer                                      |
+//! | `/_pileus/version`             | GET    | the version                                                |
+//! | `/_pileus/clock`               | GET    | the time, whether it stands still, how far it is ahead     |
+//! | `/_pileus/clock`               | POST   | `{"advance_seconds": n}`, `{"freeze": true}`, `{"resume": true}` |
+//! | `/_pileus/state/reset`         | POST   | forgets everything                                         |
+//! | `/_pileus/ca`                  | GET    | the authority's certificate                                |
+//! | `/_pileus/iam/denials`         | GET    | the latest refusals and why (`?request_id=` for one)        |
+//! | `/metrics`                     | GET    | counters for Prometheus                                    |
+//!
+//! With `control` off (the `server` profile) clock, reset and refusals answer 404.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use pileus_core::Clock as _;
+use pileus_platform::body::Body;
+use pileus_platform::pipeline::{self, Inbound, plain};
+use pileus_wire::protocol::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::node::Shared;
+
+/// Control endpoints are answered here, everything else by the pipeline.
+pub(crate) async fn or_pipeline(shared: &Arc<Shared>, inbound: Inbound) -> Response {
+    let path = inbound.path.as_str();
+    let is_control = path == "/metrics" || path.starts_with("/_pileus/") || path.starts_with("/_localstack/");
+    // A signed request is for a service, whatever its path: a bucket may be called `metrics`.
+    if is_control && !inbound.headers.contains_key(http::header::AUTHORIZATION) {
+        return control(shared, inbound).await;
+    }
+    pipeline::handle(&shared.platform(), inbound).await
+}
+
+async fn control(shared: &Arc<Shared>, inbound: Inbound) -> Response {
+    let get = inbound.method == Method::GET || inbound.method == Method::HEAD;
+    let post = inbound.method == Method::POST;
+    match inbound.path.as_str() {
+        "/metrics" if get => {
+            plain(StatusCode::OK, "text/plain; version=0.0.4", shared.platform().metrics().render())
+        }
+        "/_pileus/health" | "/_localstack/health" if get => health(shared),
+        "/_pileus/version" if get => answer(StatusCode::OK, json!({ "version": env!("CARGO_PKG_VERSION") })),
+        "/_pileus/clock" if get && shared.config.control => clock(shared),
+        "/_pileus/clock" if post && shared.config.control => move_clock(shared, inbound.body).await,
+        "/_pileus/ca" if get => match &shared.ca_pem {
+            Some(pem) => plain(StatusCode::OK, "application/x-pem-file", pem.clone()),
+            None => refuse(StatusCode::NOT_FOUND, "this node does not answer TLS"),
+        },
+        "/_pileus/iam/denials" if get && shared.config.control => {
+            let request_id = inbound.query.strip_prefix("request_id=");
+            let denials = shared.platform().denials().find(request_id);
+            answer(StatusCode::OK, json!({ "denials": denials }))
+        }
+        "/_pileus/state/reset" | "/_localstack/state/reset" if post && shared.config.control => {
+            match shared.reset().await {
+                Ok(()) => answer(StatusCode::OK, json!({ "reset": true })),
+                Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            }
+        }
+        _ => refuse(StatusCode::NOT_FOUND, "there is no such control endpoint (or the server profile turns it off)"),
+    }
+}
+
+fn health(shared: &Shared) -> Response {
+    let services = shared.platform().services();
+    let states: serde_json::Map<String, Value> =
+        services.iter().map(|name| ((*name).to_owned(), json!("running"))).collect();
+    let body = json!({ "services": states, "edition": "pileus", "version": env!("CARGO_PKG_VERSION") });
+    answer(StatusCode::OK, body)
+}
+
+fn clock(shared: &Shared) -> Response {
+    let clock = &shared.clock;
+    let body = json!({
+        "now": clock.now().to_iso8601(),
+        "frozen": clock.is_frozen(),
+        "ahead_seconds": clock.ahead().as_secs_f64(),
+    });
+    answer(StatusCode::OK, body)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    advance_seconds: Option<f64>,
+    #[serde(default)]
+    freeze: bool,
+    #[serde(default)]
+    resume: bool,
+}
+
+/// A hundred years: no rule of any service looks further.
+const MAX_ADVANCE_SECONDS: f64 = 100.0 * 366.0 * 86_400.0;
+
+async fn move_clock(shared: &Shared, body: Body) -> Response {
+    let body = match body.collect(4 << 10).await {
+        Ok(body) => body,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let wanted: Move = match serde_json::from_slice(&body) {
+        Ok(wanted) => wanted,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let advance = wanted.advance_seconds.unwrap_or(0.0);
+    if !(0.0..=MAX_ADVANCE_SECONDS).contains(&advance) {
+        return refuse(StatusCode::BAD_REQUEST, "advance_seconds must lie between 0 and a hundred years");
+    }
+    if wanted.freeze && wanted.resume {
+        return refuse(StatusCode::BAD_REQUEST, "the clock can freeze or resume, not both");
+    }
+    if wanted.freeze {
+        shared.clock.freeze();
+    }
+    if wanted.resume {
+        shared.clock.resume();
+    }
+    shared.clock.advance(Duration::from_secs_f64(advance));
+    match shared.save_clock().await {
+        Ok(()) => clock(shared),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn answer(status: StatusCode, body: Value) -> Response {
+    plain(status, "application/json", body.to_string() + "\n")
+}
+
+fn refuse(status: StatusCode, message: &str) -> Response {
+    answer(status, json!({ "error": message }))
+}

@@ -1,0 +1,20 @@
+//! A node: configuration, the list of services, listeners, background work, control endpoints.
+//!
+//! | File           | Holds                                                                  |
+//! |----------------|------------------------------------------------------------------------|
+//! | `config.rs`    | what the operator chose                                                |
+//! | `services.rs`  | the list of services: the one place that names them all                |
+//! | `node.rs`      | `Node`: opens the store, builds the platform, starts and stops it all  |
+//! | `server.rs`    | the listener: HTTP/1.1, h2c and TLS on one port                        |
+//! | `tls.rs`       | the cloud's own certificate authority                                  |
+//! | `control.rs`   | `/_pileus/`, `/_localstack/`, `/metrics`                               |
+
+mod config;
+mod control;
+mod node;
+mod server;
+pub mod services;
+pub mod tls;
+
+pub use config::{Engine, NodeConfig};
+pub use node::{Node, StartError};

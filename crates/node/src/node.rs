@@ -1,0 +1,237 @@
+//! `Node`: everything that runs, from an empty directory to the last answered request.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use pileus_core::{Clock, Rng};
+use pileus_platform::{Config, MovableClock, Platform, PlatformBuilder, SystemRng};
+use pileus_store::{Batch, Durability, KeyRange, Space, Store, StoreError};
+use pileus_svc_iam::IamIdentities;
+use pileus_wire::route::Hosts;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::config::{Engine, NodeConfig};
+use crate::{server, services, tls};
+
+/// A running node.
+pub struct Node {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+/// What connections reach.
+pub(crate) struct Shared {
+    pub(crate) config: NodeConfig,
+    pub(crate) clock: MovableClock,
+    /// The certificate of the cloud's own authority; `None` without TLS.
+    pub(crate) ca_pem: Option<String>,
+    store: Store,
+    rng: Arc<dyn Rng>,
+    /// Replaced as a whole when the state is reset, so that no service keeps a memory of what is gone.
+    running: RwLock<Running>,
+}
+
+struct Running {
+    platform: Platform,
+    _workers: JoinSet<()>,
+}
+
+/// Why a node did not start, in words for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("port {} is in use: another pileus (or another program) listens on {0}. Stop it, or choose another with --port", .0.port())]
+    PortInUse(SocketAddr),
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    #[error("cannot use the data directory {path}: {error}")]
+    DataDir { path: PathBuf, error: io::Error },
+    #[error("{0}")]
+    Store(#[from] pileus_store::StoreError),
+    #[error("{0}")]
+    Tls(#[from] tls::TlsError),
+}
+
+/// Row of the store's `sys` space that holds the key of session tokens.
+const SESSION_KEY: &[u8] = b"node/session-key";
+/// Row that holds how far the clock was moved, in milliseconds.
+const CLOCK_AHEAD: &[u8] = b"node/clock-ahead";
+
+impl Node {
+    /// Opens the store, takes the port, starts workers and listener.
+    pub async fn start(config: NodeConfig) -> Result<Node, StartError> {
+        // The port first: a second start must not wait for the data directory's lock to learn that it is one.
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortInUse(config.listen),
+            _ => StartError::Listen(config.listen, error),
+        })?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
+        let clock = MovableClock::system();
+        let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
+        let store = open_store(&config, &clock, &rng).await?;
+        if let Some(ahead) = store.get(Space::Sys, CLOCK_AHEAD).await?.and_then(|value| value[..].try_into().ok()) {
+            clock.advance(Duration::from_millis(u64::from_be_bytes(ahead)));
+        }
+        let (acceptor, ca_pem) = if config.tls { Some(tls_acceptor(&config)?).unzip() } else { (None, None) };
+        let config = NodeConfig { listen: address, ..config };
+        let running = Running::start(&config, &clock, &rng, &store).await?;
+        let shared = Arc::new(Shared { config, clock, ca_pem, store, rng, running: RwLock::new(running) });
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(server::serve(listener, acceptor, shared.clone(), stopped));
+        Ok(Node { shared, address, stop, serving })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn platform(&self) -> Platform {
+        self.shared.platform()
+    }
+
+    /// Takes no more connections, lets open requests end (at most 10 s), closes the store.
+    pub async fn stop(self) -> Result<(), StartError> {
+        self.stop.send_replace(true);
+        if let Err(error) = self.serving.await {
+            tracing::error!(%error, "the listener did not end well");
+        }
+        self.shared.store.close().await?;
+        Ok(())
+    }
+}
+
+impl Shared {
+    pub(crate) fn platform(&self) -> Platform {
+        self.running.read().unwrap_or_else(PoisonError::into_inner).platform.clone()
+    }
+
+    /// Forgets everything but the moved clock: resources, identities, messages, sessions.
+    pub(crate) async fn reset(&self) -> Result<(), StartError> {
+        wipe(&self.store).await?;
+        let running = Running::start(&self.config, &self.clock, &self.rng, &self.store).await?;
+        *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;
+        Ok(())
+    }
+
+    /// Keeps a moved clock over a restart, so that stored times stay in the past.
+    pub(crate) async fn save_clock(&self) -> Result<(), StartError> {
+        let ahead = u64::try_from(self.clock.ahead().as_millis()).unwrap_or(u64::MAX);
+        let batch = Batch::new().put(Space::Sys, CLOCK_AHEAD, ahead.to_be_bytes().to_vec());
+        self.store.write(batch, Durability::Durable).await?;
+        Ok(())
+    }
+}
+
+impl Running {
+    async fn start(
+        config: &NodeConfig,
+        clock: &MovableClock,
+        rng: &Arc<dyn Rng>,
+        store: &Store,
+    ) -> Result<Running, StartError> {
+        let session_key = session_key(store, rng.as_ref()).await?;
+        let shared_clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        let mut suffixes = Vec::new();
+        suffixes.extend(config.domain.clone());
+        let platform = PlatformBuilder {
+            store: store.clone(),
+            clock: shared_clock.clone(),
+            rng: rng.clone(),
+            identities: Arc::new(IamIdentities::new(store.clone(), shared_clock)),
+            session_key,
+            config: Config {
+                profile: config.profile,
+                limits: config.limits,
+                hosts: Hosts::new(suffixes),
+                endpoint: format!("http://localhost:{}", config.listen.port()),
+                default_region: config.default_region.clone(),
+            },
+            services: services::all(),
+            audit: Vec::new(),
+        }
+        .build();
+        let mut workers = JoinSet::new();
+        platform.start_workers(&mut workers);
+        Ok(Running { platform, _workers: workers })
+    }
+}
+
+async fn open_store(
+    config: &NodeConfig,
+    clock: &MovableClock,
+    rng: &Arc<dyn Rng>,
+) -> Result<Store, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    if config.engine != Engine::Memory {
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|error| StartError::DataDir { path: config.data_dir.clone(), error })?;
+    }
+    let dir = config.data_dir.join("store");
+    Ok(match config.engine {
+        Engine::Memory => Store::memory(clock, rng.clone())?,
+        Engine::Fjall => Store::fjall(&dir, config.cache_mib << 20, clock, rng.clone())?,
+        Engine::Redb => Store::redb(&dir, config.cache_mib << 20, clock, rng.clone())?,
+    })
+}
+
+/// Deletes every row but the store's own and the node's (leases, sequences, session key, clock).
+async fn wipe(store: &Store) -> Result<(), StoreError> {
+    for space in Space::ALL.into_iter().filter(|space| *space != Space::Sys) {
+        // Each page starts where the last one ended, so that deleted rows are not stepped over again.
+        let mut range = KeyRange::default();
+        loop {
+            let page = store.scan(space, &range, 500).await?;
+            let Some(last) = page.entries.last().map(|entry| entry.key.clone()) else { break };
+            let batch = page.entries.into_iter().fold(Batch::new(), |batch, entry| batch.delete(space, entry.key));
+            store.write(batch, Durability::Durable).await?;
+            range = range.after(&last);
+            if !page.more {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The key that seals session tokens: made once for a cloud, then shared by its nodes through the store.
+async fn session_key(store: &Store, rng: &dyn Rng) -> Result<[u8; 32], StartError> {
+    let mut fresh = [0u8; 32];
+    rng.fill(&mut fresh);
+    let key = store
+        .transact(|tx| async move {
+            if let Some(value) = tx.get(Space::Sys, SESSION_KEY).await?
+                && let Ok(key) = <[u8; 32]>::try_from(&value[..])
+            {
+                return Ok(key);
+            }
+            tx.put(Space::Sys, SESSION_KEY, fresh.to_vec());
+            Ok::<_, StoreError>(fresh)
+        })
+        .await?;
+    Ok(key)
+}
+
+fn tls_acceptor(config: &NodeConfig) -> Result<(tokio_rustls::TlsAcceptor, String), StartError> {
+    let mut names = vec!["localhost".to_owned(), "localhost.localstack.cloud".to_owned()];
+    names.extend(config.domain.clone());
+    if config.engine == Engine::Memory {
+        return Ok(tls::ephemeral(&names)?);
+    }
+    let acceptor = tls::acceptor(&config.data_dir, &names)?;
+    let path = tls::ca_path(&config.data_dir);
+    let pem = std::fs::read_to_string(&path).map_err(|error| StartError::DataDir { path, error })?;
+    Ok((acceptor, pem))
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({})", self.address)
+    }
+}

@@ -1,0 +1,168 @@
+//! The listener: HTTP/1.1, cleartext HTTP/2 and TLS on one port, told apart by their first bytes.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::{HeaderValue, Request, Response, header};
+use http_body::Frame;
+use http_body_util::{BodyDataStream, Either, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use pileus_platform::body::Body;
+use pileus_platform::pipeline::Inbound;
+use pileus_wire::protocol::{self, ResponseBody};
+use pileus_wire::value::{BoxStream, ByteStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::control;
+use crate::node::Shared;
+
+/// First byte of a TLS record that carries a handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// How long a client may take to send its request line and headers, or its TLS hello.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long open requests may take to end once the node stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+type ReplyBody = Either<Full<Bytes>, StreamBody<BoxStream<Frame<Bytes>, io::Error>>>;
+
+/// Accepts connections until `stop` turns true, then lets the open ones finish.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let (shared, tls, stop) = (shared.clone(), tls.clone(), stop.clone());
+                    connections.spawn(connection(stream, peer, tls, shared, stop));
+                }
+                // Out of descriptors or a connection that was reset before we took it: neither ends the node.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::task::yield_now().await;
+                }
+            },
+            _ = connections.join_next(), if !connections.is_empty() => {}
+            _ = stop.changed() => break,
+        }
+    }
+    drop(listener);
+    let drained = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} });
+    if drained.await.is_err() {
+        tracing::warn!(open = connections.len(), "connections were cut: they did not end in time");
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let mut first = [0u8; 1];
+    let peeked = tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut first)).await;
+    match (peeked, tls) {
+        (Ok(Ok(1)), Some(tls)) if first[0] == TLS_HANDSHAKE => {
+            match tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
+                Ok(Ok(stream)) => requests(stream, peer, true, shared, stop).await,
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
+                Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+            }
+        }
+        (Ok(Ok(1)), _) => requests(stream, peer, false, shared, stop).await,
+        // Closed before it said anything.
+        _ => {}
+    }
+}
+
+async fn requests<S>(
+    stream: S,
+    peer: SocketAddr,
+    is_secure: bool,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
+    server.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(64 << 10);
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(&shared, request, peer, is_secure).await) }
+    });
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        _ = stop.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection ended with an error");
+    }
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    is_secure: bool,
+) -> Response<ReplyBody> {
+    let (mut parts, incoming) = request.into_parts();
+    if !parts.headers.contains_key(header::HOST)
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::try_from(authority.as_str())
+    {
+        parts.headers.insert(header::HOST, host);
+    }
+    let length = http_body::Body::size_hint(&incoming).exact();
+    let frames = BodyDataStream::new(incoming).map_err(io::Error::other);
+    let inbound = Inbound {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body: Body::new(ByteStream::new(frames), length),
+        peer: Some(peer),
+        is_secure,
+    };
+    into_http(control::or_pipeline(shared, inbound).await)
+}
+
+fn into_http(response: protocol::Response) -> Response<ReplyBody> {
+    let body = match response.body {
+        ResponseBody::Bytes(bytes) => Either::Left(Full::new(bytes)),
+        ResponseBody::Stream(mut stream) => match stream.take() {
+            Some(stream) => {
+                let frames: BoxStream<Frame<Bytes>, io::Error> = Box::pin(stream.map(|chunk| chunk.map(Frame::data)));
+                Either::Right(StreamBody::new(frames))
+            }
+            None => Either::Left(Full::new(Bytes::new())),
+        },
+    };
+    let mut reply = Response::new(body);
+    *reply.status_mut() = response.status;
+    *reply.headers_mut() = response.headers;
+    reply
+}

@@ -1,0 +1,7 @@
+//! Every service of this cloud. Adding one here is all that the rest needs: routing, IAM actions, coverage follow.
+
+use pileus_platform::Service;
+
+pub fn all() -> Vec<Service> {
+    vec![pileus_svc_iam::service(), pileus_svc_sqs::service(), pileus_svc_sts::service()]
+}
