@@ -171,10 +171,9 @@ fn check_scope(signed: &SignedRequest, rules: &Rules<'_>) -> Result<(), AuthErro
 }
 
 fn check_time(signed: &SignedRequest, now: Timestamp, rules: &Rules<'_>) -> Result<(), AuthError> {
-    let late =
-        AuthError::NotYetCurrent { date: signed.date.clone(), now, skew: rules.max_skew, form: signed.form };
     if signed.time > now + rules.max_skew {
-        return Err(late);
+        let (date, skew) = (signed.date.clone(), rules.max_skew);
+        return Err(AuthError::NotYetCurrent { date, now, skew, form: signed.form });
     }
     match signed.expires {
         Some(life) if now > signed.time + life => Err(AuthError::PresignedExpired {
