@@ -53,7 +53,7 @@ fn fault_of(resource: &str) -> Option<Malformed> {
     };
     let (partition, rest) =
         rest.split_once(':').map_or((rest, None), |(partition, rest)| (partition, Some(rest)));
-    if !matches!(partition, "aws" | "aws-cn" | "aws-us-gov") {
+    if !matches!(partition, "aws" | "aws-cn" | "aws-us-gov" | "*") {
         return Some(malformed(partition_fault(partition, rest.unwrap_or_default())));
     }
     let Some(rest) = rest else {
@@ -73,7 +73,8 @@ fn fault_of(resource: &str) -> Option<Malformed> {
         "s3" if !region.is_empty() && account.is_empty() => {
             Some(malformed(format!("Resource {resource} can not contain region information.")))
         }
-        "iam" if path != "*" && !IAM_PATHS.iter().any(|start| path.starts_with(start)) => {
+        // `root` is what `sts:AssumeRoot` is allowed for; AWS's own policies name it.
+        "iam" if !matches!(path, "*" | "root") && !IAM_PATHS.iter().any(|start| path.starts_with(start)) => {
             let paths = IAM_PATHS.join(", ");
             Some(malformed(format!("IAM resource path must either be \"*\" or start with {paths}.")))
         }

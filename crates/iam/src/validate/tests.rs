@@ -117,6 +117,8 @@ fn resources_are_refused_in_awss_words() {
         ("arn:aws:s33:::bucket", ""),
         ("arn:aws:iam:::user/${aws:username}", ""),
         ("arn:aws-cn:s3:::bucket", ""),
+        ("arn:*:ssm:*:*:session/*", ""),
+        ("arn:aws:iam::*:root", ""),
     ];
     for (resource, expected) in cases {
         let document =
