@@ -10,6 +10,9 @@
 //! | `topic.rs`      | wake-ups                                                                       |
 //! | `lease.rs`      | leases with fencing tokens                                                     |
 //! | `sequence.rs`   | blocks of numbers                                                              |
+//! | `due.rs`        | rows that become due, and their keys                                            |
+//! | `timer.rs`, `outbox.rs` | the two families of due rows                                             |
+//! | `runner.rs`     | hands due rows to handlers, shard by shard, under leases                        |
 //! | `embedded.rs`   | what the embedded engines share: `Kv` over an engine in this process            |
 //! | `committer.rs`  | group commit                                                                   |
 //! | `engine/`       | memory, fjall, redb                                                            |
@@ -19,18 +22,24 @@
 //! commits, and it runs again if one of them changed. Nothing here assumes that this process is the only one: an engine
 //! whose state is shared between nodes implements the same `Kv`.
 
+#[cfg(feature = "testing")]
+pub mod bench;
 mod committer;
+pub mod due;
 mod embedded;
 mod engine;
 mod error;
 pub mod key;
 mod kv;
 pub mod lease;
+pub mod outbox;
+pub mod runner;
 mod sequence;
 mod store;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod timer;
 mod topic;
 mod txn;
 
