@@ -68,7 +68,7 @@ pub fn route<'a>(
     hosts: &Hosts,
     request: &Request<'a>,
     scope: Option<&str>,
-    form: Option<&FormPeek<'_>>,
+    form: Option<&FormPeek>,
 ) -> Result<Routed<'a>, RouteError> {
     let from_query = if form.is_none() { FormPeek::of(request.query) } else { FormPeek::default() };
     let clues = Clues {
@@ -94,7 +94,7 @@ struct Clues<'c, 'a> {
     /// Without parameters.
     content_type: &'a str,
     host: HostKind<'a>,
-    form: &'c FormPeek<'c>,
+    form: &'c FormPeek,
     scope: Option<&'c str>,
     request: &'c Request<'a>,
 }
@@ -172,7 +172,7 @@ fn unsigned<'a>(catalog: &dyn Catalog, clues: &Clues<'_, 'a>) -> Result<Routed<'
         return in_service(service, clues);
     }
     if let Some(prefix) = clues.host.endpoint_prefix() {
-        let by_prefix: Headers = |header, prefix| header.endpoint_prefix == prefix;
+        let by_prefix: Headers = |header, prefix| header.endpoint_prefix.eq_ignore_ascii_case(prefix);
         if let Some(answer) = among(catalog, by_prefix, prefix, clues) {
             return answer;
         }

@@ -17,6 +17,8 @@ pub struct RouteError {
     method: http::Method,
     /// The content type is one of the service's RPC protocols.
     is_framed: bool,
+    /// What the path is about, if it is S3's.
+    resource: &'static str,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,8 @@ impl RouteError {
     pub(super) fn new(reason: Reason, clues: &Clues<'_, '_>) -> RouteError {
         let is_framed = clues.rpc.is_some() || clues.content_type.starts_with("application/x-amz-");
         let is_signed = clues.scope.is_some() || clues.request.headers.contains_key("authorization");
-        RouteError { reason, is_signed, method: clues.request.method.clone(), is_framed }
+        let resource = super::s3::resource(clues);
+        RouteError { reason, is_signed, method: clues.request.method.clone(), is_framed, resource }
     }
 
     pub(super) fn unknown_operation(
@@ -59,11 +62,11 @@ impl RouteError {
         }
     }
 
-    /// The protocol of the answer.
-    pub fn protocol(&self) -> Protocol {
+    /// The protocol of the answer, if the service is known.
+    pub fn protocol(&self) -> Option<Protocol> {
         match &self.reason {
-            Reason::UnknownService(_) => Protocol::RestXml,
-            Reason::UnknownOperation { protocol, .. } | Reason::BadUri(_, protocol) => *protocol,
+            Reason::UnknownService(_) => None,
+            Reason::UnknownOperation { protocol, .. } | Reason::BadUri(_, protocol) => Some(*protocol),
         }
     }
 
@@ -91,7 +94,7 @@ impl RouteError {
     }
 
     /// The fault to frame in [`RouteError::protocol`], where there is no [`RouteError::verbatim`] answer.
-    pub fn fault(&self) -> Fault {
+    pub fn into_fault(self) -> Fault {
         match &self.reason {
             Reason::UnknownService(name) if name.is_empty() => unsigned_and_unknown(),
             Reason::UnknownService(name) => Fault::framework(
@@ -123,7 +126,7 @@ impl RouteError {
             "The specified method is not allowed against this resource.",
         )
         .with_extra("Method", self.method.as_str())
-        .with_extra("ResourceType", "SERVICE")
+        .with_extra("ResourceType", self.resource)
     }
 }
 

@@ -134,7 +134,7 @@ fn prefix_alias(prefix: &str) -> &str {
         "streams-ddb" => "streams.dynamodb",
         "queue" => "sqs",
         "sync-states" => "states",
-        "streaming-logs" | "stream-logs" => "logs",
+        "stream-logs" | "streaming-logs" => "logs",
         "s3express-control" => "s3",
         other => other,
     }
@@ -170,8 +170,9 @@ fn classify(rest: &str) -> HostKind<'_> {
         return HostKind::Bare;
     }
     let (owner, service) = split_last(head);
-    let service_name = service.strip_suffix("-fips").unwrap_or(service);
-    match (owner, service_name) {
+    let mut room = [0; 63];
+    let lower = lower_case(service, &mut room);
+    match (owner, lower.strip_suffix("-fips").unwrap_or(lower)) {
         (Some(bucket), "s3" | "s3-accelerate") => HostKind::S3Bucket { bucket, region, is_express: false },
         (None, "s3") => HostKind::Endpoint { prefix: "s3", region, account: None },
         (Some(owner), "s3-accesspoint") => {
@@ -196,10 +197,16 @@ fn classify(rest: &str) -> HostKind<'_> {
         (Some(account), "ddb" | "streams-ddb") if is_account(account) => {
             HostKind::Endpoint { prefix: service, region, account: Some(account) }
         }
-        (owner, name) => {
-            legacy_s3(owner, name).unwrap_or(HostKind::Endpoint { prefix: head, region, account: None })
-        }
+        _ => legacy_s3(owner, service).unwrap_or(HostKind::Endpoint { prefix: head, region, account: None }),
     }
+}
+
+/// The label in lower case, in `room`, which holds the longest that DNS has; longer ones are no service's.
+fn lower_case<'r>(label: &str, room: &'r mut [u8; 63]) -> &'r str {
+    let Some(room) = room.get_mut(..label.len()) else { return "" };
+    room.copy_from_slice(label.as_bytes());
+    room.make_ascii_lowercase();
+    std::str::from_utf8(room).unwrap_or_default()
 }
 
 /// `s3-us-west-2`, `s3-external-1`, `s3-website-us-east-1`, `s3express-use1-az5`.

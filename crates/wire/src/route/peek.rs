@@ -7,23 +7,28 @@ use crate::protocol::Request;
 
 /// `Action` and `Version` of a form-encoded body or a query string.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FormPeek<'b> {
-    pub action: Option<Cow<'b, str>>,
-    pub version: Option<Cow<'b, str>>,
+pub struct FormPeek {
+    pub action: Option<String>,
+    pub version: Option<String>,
 }
 
-impl<'b> FormPeek<'b> {
-    /// The first of each. Allocates only if they are percent-encoded.
-    pub fn of(form: &'b str) -> FormPeek<'b> {
+impl FormPeek {
+    /// Of a body; nothing if it is not UTF-8.
+    pub fn read(body: &[u8]) -> FormPeek {
+        std::str::from_utf8(body).map_or_else(|_| FormPeek::default(), FormPeek::of)
+    }
+
+    /// The first of each in `Name=value&..`.
+    pub fn of(form: &str) -> FormPeek {
         let mut peek = FormPeek::default();
         for pair in form.split('&') {
             let slot = match pair.split_once('=') {
-                Some(("Action", _)) => &mut peek.action,
-                Some(("Version", _)) => &mut peek.version,
+                Some(("Action", value)) => (&mut peek.action, value),
+                Some(("Version", value)) => (&mut peek.version, value),
                 _ => continue,
             };
-            if slot.is_none() {
-                *slot = pair.split_once('=').and_then(|(_, value)| decode(value));
+            if let (slot @ None, value) = slot {
+                *slot = decode(value).map(Cow::into_owned);
             }
             if peek.action.is_some() && peek.version.is_some() {
                 break;

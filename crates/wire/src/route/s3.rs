@@ -49,6 +49,24 @@ pub(super) fn find<'a>(service: &'static Service, clues: &Clues<'_, 'a>) -> Opti
     Some(Matched { operation: candidate.operation, names: &candidate.labels, raw: labels, first_is_plain })
 }
 
+/// What a request is about, in the words of S3's errors.
+pub(super) fn resource(clues: &Clues<'_, '_>) -> &'static str {
+    let path = clues.request.path.strip_prefix('/').unwrap_or(clues.request.path);
+    let in_host = matches!(clues.host, HostKind::S3Bucket { .. } | HostKind::S3AccessPoint { .. });
+    match path.split_once('/') {
+        _ if in_host => {
+            if path.is_empty() {
+                "BUCKET"
+            } else {
+                "OBJECT"
+            }
+        }
+        _ if path.is_empty() => "SERVICE",
+        Some((_, key)) if !key.is_empty() => "OBJECT",
+        _ => "BUCKET",
+    }
+}
+
 /// `POST /WriteGetObjectResponse`: no bucket has such a name.
 fn literal_path<'a>(service: &'static Service, clues: &Clues<'_, 'a>) -> Option<Matched<'a>> {
     let is_upper = clues.request.path.as_bytes().get(1).is_some_and(u8::is_ascii_uppercase);

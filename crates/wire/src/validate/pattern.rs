@@ -42,6 +42,20 @@ impl Pattern {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_simple(&self) -> bool {
+        self.simple.is_some()
+    }
+
+    /// As `matches`, always by the engine.
+    #[cfg(test)]
+    pub(super) fn matches_slowly(&self, text: &str) -> bool {
+        self.full()
+            .expect("simple patterns compile")
+            .is_match(text)
+            .expect("simple patterns do not backtrack")
+    }
+
     fn full(&self) -> Option<&Regex> {
         let compile = || {
             let anchored = format!(r"\A(?:{})\z", to_rust(self.source));
