@@ -6,8 +6,8 @@ use std::time::Duration;
 use pileus_wire::schema;
 use pileus_wire::value::Struct;
 
-use crate::cx::Cx;
 use crate::Fault;
+use crate::cx::Cx;
 
 /// Receives a record of every request and every call between services, after it is answered.
 pub trait AuditSink: Send + Sync + 'static {

@@ -7,10 +7,10 @@ use pileus_wire::protocol::Protocol;
 use pileus_wire::schema::{Auth, Operation, Service as Api};
 use pileus_wire::sigv4::{self, AuthError, Family, Form, RequestView, Rules, SignedRequest};
 
+use crate::Fault;
 use crate::caller::Caller;
 use crate::identity::KeyOwner;
 use crate::platform::{Platform, Profile};
-use crate::Fault;
 
 /// What is known of a request when its signature is checked.
 pub(crate) struct Claim<'a> {

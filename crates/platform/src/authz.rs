@@ -124,7 +124,8 @@ async fn judge(cx: &Cx, api: &'static Api, access: &Access, own: &PrincipalPolic
     let principal = principal(caller);
     let context = context(cx, access, &principal, resource_account, own);
     let session = session_policies(caller)?;
-    let resource: Vec<_> = resource_policy.iter().map(|p| Named::new(p.name.clone(), p.policy.clone())).collect();
+    let resource: Vec<_> =
+        resource_policy.iter().map(|p| Named::new(p.name.clone(), p.policy.clone())).collect();
     let request = Request {
         principal: &principal,
         action: &access.action,
@@ -167,7 +168,9 @@ fn principal(caller: &Caller) -> Principal {
     let principal = match &caller.kind {
         CallerKind::Root => Principal::root(account),
         CallerKind::User { .. } => Principal::user(account, &*caller.arn),
-        CallerKind::AssumedRole { role_arn, .. } => Principal::role_session(account, &*caller.arn, &**role_arn),
+        CallerKind::AssumedRole { role_arn, .. } => {
+            Principal::role_session(account, &*caller.arn, &**role_arn)
+        }
         CallerKind::FederatedUser { .. } => {
             let user = match caller.session.as_ref().map(|session| &session.kind) {
                 Some(SessionKind::FederatedUser { user_path, user_name, .. }) if !user_name.is_empty() => {
@@ -187,7 +190,10 @@ fn session_policies(caller: &Caller) -> Result<Vec<Named<Arc<Policy>>>, Fault> {
     let Some(session) = &caller.session else { return Ok(Vec::new()) };
     let parse = |text: &String| {
         let policy = Policy::parse(text).map_err(|_| {
-            Fault::receiver("InternalFailure", "a session policy that was checked when the session began does not parse")
+            Fault::receiver(
+                "InternalFailure",
+                "a session policy that was checked when the session began does not parse",
+            )
         })?;
         Ok(Named::new("session policy", Arc::new(policy)))
     };

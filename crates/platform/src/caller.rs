@@ -27,11 +27,23 @@ pub struct Caller {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallerKind {
     Root,
-    User { path: Arc<str>, name: Arc<str> },
-    AssumedRole { role_arn: Arc<str>, role_name: Arc<str>, role_id: Arc<str>, session_name: Arc<str> },
-    FederatedUser { name: Arc<str> },
+    User {
+        path: Arc<str>,
+        name: Arc<str>,
+    },
+    AssumedRole {
+        role_arn: Arc<str>,
+        role_name: Arc<str>,
+        role_id: Arc<str>,
+        session_name: Arc<str>,
+    },
+    FederatedUser {
+        name: Arc<str>,
+    },
     /// A service principal such as `lambda.amazonaws.com`, in a call from one service to another.
-    Service { principal: &'static str },
+    Service {
+        principal: &'static str,
+    },
     Anonymous,
 }
 

@@ -65,11 +65,25 @@ impl Cx {
         origin: Arc<Origin>,
         trace: Trace,
     ) -> Cx {
-        Cx(Arc::new(Inner { platform, caller, region, now, request_id, origin, trace, context: Arc::new([]) }))
+        Cx(Arc::new(Inner {
+            platform,
+            caller,
+            region,
+            now,
+            request_id,
+            origin,
+            trace,
+            context: Arc::new([]),
+        }))
     }
 
     /// A context for work that no request caused (a worker, a timer), acting as a service principal in `account`.
-    pub fn background(platform: &Platform, principal: &'static str, account: AccountId, region: Region) -> Cx {
+    pub fn background(
+        platform: &Platform,
+        principal: &'static str,
+        account: AccountId,
+        region: Region,
+    ) -> Cx {
         let now = platform.clock().now();
         let request_id: Arc<str> = platform.ids().uuid().into();
         let trace = Trace::start(now, platform.ids());
@@ -193,7 +207,12 @@ impl Cx {
     ///
     /// # Errors
     /// `AccessDenied` when the role is missing or does not trust `principal`.
-    pub async fn as_role(&self, role_arn: &str, principal: &'static str, session_name: &str) -> Result<Cx, Fault> {
+    pub async fn as_role(
+        &self,
+        role_arn: &str,
+        principal: &'static str,
+        session_name: &str,
+    ) -> Result<Cx, Fault> {
         let caller = crate::authz::assume_for_service(self, role_arn, principal, session_name).await?;
         Ok(self.with_caller(caller))
     }
@@ -204,7 +223,10 @@ impl Cx {
         let output: Box<dyn std::any::Any> = output;
         match output.downcast::<O>() {
             Ok(output) => Ok(*output),
-            Err(_) => Err(Fault::receiver("InternalFailure", "an operation answered with another type than its own")),
+            Err(_) => Err(Fault::receiver(
+                "InternalFailure",
+                "an operation answered with another type than its own",
+            )),
         }
     }
 

@@ -15,7 +15,11 @@ use crate::service::Entry;
 use crate::{Fault, authz};
 
 /// An empty input of the operation: its generated type if we implement it, else a dynamic value.
-pub(crate) fn new_input(platform: &Platform, api: &'static Api, operation: &'static Operation) -> Box<dyn Struct> {
+pub(crate) fn new_input(
+    platform: &Platform,
+    api: &'static Api,
+    operation: &'static Operation,
+) -> Box<dyn Struct> {
     match entry(platform, api, operation).and_then(|entry| entry.new_input) {
         Some(new) => new(),
         None => Box::new(DynStruct::new(operation.input)),

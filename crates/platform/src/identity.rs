@@ -73,7 +73,11 @@ pub trait Identities: Send + Sync + 'static {
     /// Notes the use of a key or a role, for "last used". May be delayed and coalesced.
     fn record_use(&self, caller: &Caller, service: &'static str, region: &Region, at: Timestamp);
 
-    fn role<'a>(&'a self, account: AccountId, name: &'a str) -> BoxFuture<'a, Result<Option<Arc<Role>>, Fault>>;
+    fn role<'a>(
+        &'a self,
+        account: AccountId,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Arc<Role>>, Fault>>;
 
     /// The document of a managed policy (AWS's or a customer's) by its ARN.
     fn managed_policy<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<Option<String>, Fault>>;

@@ -37,13 +37,13 @@ mod session;
 pub use authz::{Access, ResourcePolicy};
 pub use caller::{Caller, CallerKind};
 pub use clock::MovableClock;
-pub use denials::{Denial, Denials};
 pub use cx::{Cx, Origin, Trace};
+pub use denials::{Denial, Denials};
 pub use identity::{AccessKey, Identities, KeyOwner, OidcProvider, PrincipalPolicies, Role};
 pub use platform::{Config, LimitsProfile, Platform, PlatformBuilder, Profile};
 pub use rng::SystemRng;
 pub use service::{Handler, Service};
-pub use session::{Session, SessionKind, Sealer};
+pub use session::{Sealer, Session, SessionKind};
 
 pub use pileus_core::{AccountId, Arn, BoxFuture, Clock, Ids, Region, Rng, Timestamp};
 pub use pileus_store as store;

@@ -22,7 +22,8 @@ struct OperationMetrics {
     failed: RwLock<HashMap<String, u64>>,
 }
 
-const BOUNDS_US: [u64; 12] = [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000, 20_000_000];
+const BOUNDS_US: [u64; 12] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000, 20_000_000];
 const MAX_CODES: usize = 64;
 
 impl Metrics {
@@ -68,7 +69,8 @@ impl Metrics {
             let _ = writeln!(requests, "pileus_requests_total{{{labels},code=\"ok\"}} {succeeded}");
             let failed = metrics.failed.read().unwrap_or_else(PoisonError::into_inner);
             for (code, count) in failed.iter() {
-                let code: String = code.chars().filter(|c| c.is_ascii_graphic() && *c != '"' && *c != '\\').collect();
+                let code: String =
+                    code.chars().filter(|c| c.is_ascii_graphic() && *c != '"' && *c != '\\').collect();
                 let _ = writeln!(requests, "pileus_requests_total{{{labels},code=\"{code}\"}} {count}");
             }
             let name = "pileus_request_duration_seconds";
@@ -81,7 +83,8 @@ impl Metrics {
             cumulative += metrics.buckets[BOUNDS_US.len()].load(Ordering::Relaxed);
             let sum = metrics.total_us.load(Ordering::Relaxed) as f64 / 1e6;
             let _ = writeln!(durations, "{name}_bucket{{{labels},le=\"+Inf\"}} {cumulative}");
-            let _ = writeln!(durations, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {cumulative}");
+            let _ =
+                writeln!(durations, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {cumulative}");
         }
         requests + &durations
     }

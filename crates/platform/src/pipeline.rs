@@ -95,7 +95,13 @@ async fn answer(
     }
     let body_sha256 = body.collected().map(|bytes| sigv4::sha256_hex(bytes));
     let region = region(platform, &signed, region_hint);
-    let view = RequestView { method: method.as_str(), path: &path, query: &query, headers: &headers, authority: None };
+    let view = RequestView {
+        method: method.as_str(),
+        path: &path,
+        query: &query,
+        headers: &headers,
+        authority: None,
+    };
     let claim = Claim { api, operation, protocol, view, signed, body_sha256, now };
     let caller = authn::authenticate(platform, claim).await?;
 
@@ -192,7 +198,8 @@ fn is_form(headers: &HeaderMap) -> bool {
 
 /// Before routing only the content type tells how a client wants its error written.
 fn guess_protocol(headers: &HeaderMap) -> Protocol {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let text =
+        |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
     if headers.get("smithy-protocol").is_some_and(|value| value == "rpc-v2-cbor") {
         return Protocol::RpcV2Cbor;
     }
@@ -212,9 +219,7 @@ fn region(
     hint: Option<&str>,
 ) -> Region {
     let scope = signed.as_ref().ok().and_then(Option::as_ref).and_then(|s| Region::parse(&s.scope.region));
-    scope
-        .or_else(|| Region::parse(hint?))
-        .unwrap_or_else(|| platform.config().default_region.clone())
+    scope.or_else(|| Region::parse(hint?)).unwrap_or_else(|| platform.config().default_region.clone())
 }
 
 fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, is_secure: bool) -> Origin {

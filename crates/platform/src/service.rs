@@ -9,10 +9,10 @@ use pileus_core::BoxFuture;
 use pileus_wire::operation::Operation;
 use pileus_wire::value::Struct;
 
+use crate::Fault;
 use crate::authz::{Access, ResourcePolicy};
 use crate::cx::Cx;
 use crate::platform::Platform;
-use crate::Fault;
 
 /// One AWS API as this node answers it.
 ///
@@ -116,7 +116,9 @@ impl Service {
             let any: &dyn Any = input;
             match any.downcast_ref::<I>() {
                 Some(input) => access(cx, input),
-                None => Err(Fault::receiver("InternalFailure", "an input reached authorisation in another type")),
+                None => {
+                    Err(Fault::receiver("InternalFailure", "an input reached authorisation in another type"))
+                }
             }
         }));
         self

@@ -42,10 +42,24 @@ pub enum SessionKind {
     /// `GetSessionToken` by the root user.
     Root,
     /// `GetSessionToken` by a user.
-    User { path: String, name: String, id: String },
-    AssumedRole { role_arn: String, role_name: String, role_id: String, session_name: String },
+    User {
+        path: String,
+        name: String,
+        id: String,
+    },
+    AssumedRole {
+        role_arn: String,
+        role_name: String,
+        role_id: String,
+        session_name: String,
+    },
     /// `GetFederationToken`: `user_*` is the one who asked.
-    FederatedUser { name: String, user_path: String, user_name: String, user_id: String },
+    FederatedUser {
+        name: String,
+        user_path: String,
+        user_name: String,
+        user_id: String,
+    },
 }
 
 impl Session {

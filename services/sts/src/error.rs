@@ -1,0 +1,41 @@
+//! Every error that a caller of STS can see.
+
+use pileus_platform::Fault;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StsError {
+    /// AWS tells the same sentence for a role that is missing, so that nobody learns which exist.
+    #[error("{0}")]
+    AccessDenied(String),
+    #[error("{0}")]
+    Validation(String),
+    #[error("{0}")]
+    InvalidParameterValue(String),
+    #[error("{0}")]
+    MalformedPolicyDocument(String),
+    #[error("Packed policy consumes {percent}% of allotted space, please use smaller policy.")]
+    PackedPolicyTooLarge { percent: i64 },
+    #[error("{0}")]
+    NotSupported(String),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<StsError> for Fault {
+    fn from(error: StsError) -> Fault {
+        let message = error.to_string();
+        match error {
+            StsError::AccessDenied(_) => Fault::framework("AccessDenied", 403, message),
+            StsError::Validation(_) => Fault::framework("ValidationError", 400, message),
+            StsError::InvalidParameterValue(_) => Fault::framework("InvalidParameterValue", 400, message),
+            StsError::MalformedPolicyDocument(_) => {
+                Fault::sender("MalformedPolicyDocument", message).with_status(400)
+            }
+            StsError::PackedPolicyTooLarge { .. } => {
+                Fault::sender("PackedPolicyTooLarge", message).with_status(400)
+            }
+            StsError::NotSupported(_) => Fault::framework("NotImplemented", 501, message),
+            StsError::Fault(fault) => fault,
+        }
+    }
+}

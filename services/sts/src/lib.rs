@@ -1,0 +1,49 @@
+//! AWS Security Token Service.
+//!
+//! | File             | Holds                                                                           |
+//! |------------------|---------------------------------------------------------------------------------|
+//! | `identity.rs`    | `GetCallerIdentity`, `GetAccessKeyInfo`                                         |
+//! | `assume_role.rs` | `AssumeRole`, and the trust policies that guard it                              |
+//! | `token.rs`       | `GetSessionToken`, `GetFederationToken`                                         |
+//! | `tags.rs`        | session tags, and which of them pass on in role chaining: pure                  |
+//! | `policies.rs`    | session policies: inline ones and managed ones by ARN                           |
+//! | `credentials.rs` | a session as the credentials that a caller gets                                 |
+//! | `error.rs`       | every error that a caller can see                                               |
+//!
+//! A session writes nothing to the store: its token carries it, sealed (`pileus_platform::Session`).
+//!
+//! Where we differ from AWS, and why: `docs/services/sts.md`.
+
+mod assume_role;
+mod credentials;
+mod error;
+mod identity;
+mod policies;
+mod tags;
+mod token;
+
+use pileus_api_sts as sts;
+use pileus_platform::{Access, Service};
+
+pub use error::StsError;
+
+pub fn service() -> Service {
+    Service::new(sts::SERVICE)
+        .resource_policy(assume_role::trust_policy)
+        .op(sts::GET_CALLER_IDENTITY, identity::get_caller_identity)
+        // No permission is needed, and none can be taken away. Source: STS API Reference, "GetCallerIdentity".
+        .access(sts::GET_CALLER_IDENTITY, |_, _| Ok(vec![]))
+        .op(sts::GET_ACCESS_KEY_INFO, identity::get_access_key_info)
+        .op(sts::ASSUME_ROLE, assume_role::assume_role)
+        .access(sts::ASSUME_ROLE, assume_role::access)
+        .op(sts::GET_SESSION_TOKEN, token::get_session_token)
+        // Source: STS API Reference, "GetSessionToken": needs no permission.
+        .access(sts::GET_SESSION_TOKEN, |_, _| Ok(vec![]))
+        .op(sts::GET_FEDERATION_TOKEN, token::get_federation_token)
+        .access(sts::GET_FEDERATION_TOKEN, |cx, input| {
+            let name = input.name.as_deref().unwrap_or_default();
+            let resource = format!("arn:aws:sts::{}:federated-user/{name}", cx.account());
+            let access = Access::new("sts:GetFederationToken", resource.as_str());
+            Ok(tags::with_tag_accesses(access, input.tags.as_deref().unwrap_or_default(), &[]))
+        })
+}
