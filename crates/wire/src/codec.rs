@@ -15,6 +15,7 @@
 //! | `codec/time.rs`, `codec/percent.rs` | timestamps; percent-encoding                                       |
 
 pub mod cbor;
+pub mod client;
 pub mod coercion;
 pub mod events;
 pub mod json;

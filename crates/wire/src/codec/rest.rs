@@ -4,7 +4,7 @@ mod headers;
 mod request;
 mod response;
 
-pub use headers::write as write_headers;
+pub use headers::{read as read_headers, write as write_headers};
 pub use request::decode;
 pub use response::{document_type, encode};
 
