@@ -1,6 +1,7 @@
 //! What the tests of this crate, and of other engines, share: a clock that is moved by hand, and a store in memory.
 
 pub mod conformance;
+pub mod torture;
 
 use std::sync::Arc;
 use std::time::Duration;
