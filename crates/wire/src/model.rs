@@ -38,7 +38,8 @@
 //! str S min=1 max=80 /[\w-]+/                  the pattern is always last, up to the line's last `/`
 //! str Unit = Seconds|Microseconds|None         an enum: the values are always last
 //! blob B | bool | byte | short | int | long | float | double | time T time=epoch | doc
-//!     further on any shape: x=NAME ns=URI ns-prefix=P sensitive sparse flat stream min=N max=N
+//!     further on any shape: x=NAME ns=URI ns-prefix=P sensitive sparse open flat stream min=N max=N
+//!     `open`: an enum whose values the service itself judges
 //! ```
 //!
 //! Shapes are sorted by name; members keep AWS's order, because the order is meaning: generated structs are indexed by it.
@@ -54,6 +55,7 @@
 //!  BucketName BucketName                       member lines replace the member of that name, or are appended
 //! pin Runtime = nodejs|java21                  the enum as validation prints it, in AWS's order; what is valid stays
 //! kind AttributeValue struct                   the shape's kind
+//! last ListObjectsV2Output Contents            the member comes after all others
 //! ```
 
 mod build;
@@ -176,6 +178,8 @@ pub struct ShapeLine {
     pub time_format: Option<TimeFormat>,
     pub is_sensitive: bool,
     pub is_sparse: bool,
+    /// The enum's values are not enforced.
+    pub is_open: bool,
     pub is_flattened: bool,
     pub is_streaming: bool,
     pub members: Vec<MemberLine>,
@@ -198,6 +202,7 @@ impl ShapeLine {
             time_format: None,
             is_sensitive: false,
             is_sparse: false,
+            is_open: false,
             is_flattened: false,
             is_streaming: false,
             members: Vec::new(),

@@ -263,6 +263,8 @@ pub struct Limits {
     pub pattern: Option<&'static str>,
     /// Enum values in declaration order; empty: not an enum.
     pub values: Vec<&'static str>,
+    /// Values of an enum that is the service's own to judge: validation enforces none of them.
+    pub open_values: Vec<&'static str>,
     /// The enum as validation prints it, in AWS's order; empty: computed from `values`.
     pub printed_values: Vec<&'static str>,
     /// The pattern compiled on first use; `None` inside: it does not compile, and is not enforced.

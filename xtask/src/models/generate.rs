@@ -153,7 +153,7 @@ fn body(
     for shape in types.enums() {
         let module = modules.claim(names::field(shape.name));
         writeln!(text, "\n/// Values of `{}`.\npub mod {module} {{", shape.name)?;
-        constants(text, shape.limits.values.iter().copied())?;
+        constants(text, types::enum_values(shape).iter().copied())?;
         writeln!(text, "}}")?;
     }
     for shape in types.structs() {

@@ -67,6 +67,9 @@ impl<'a> Api<'a> {
             }
         };
         model.header.name = self.name.to_owned().leak();
+        if model.header.event_source.is_empty() {
+            model.header.event_source = format!("{}.amazonaws.com", model.header.arn_namespace).leak();
+        }
         model::build(model.clone()).map_err(|error| error.to_string())?;
         Ok(Some(model))
     }

@@ -62,7 +62,7 @@ impl Types {
     }
 
     pub fn enums(&self) -> impl Iterator<Item = &'static Shape> {
-        self.shapes.iter().copied().filter(|shape| !shape.limits.values.is_empty())
+        self.shapes.iter().copied().filter(|shape| !enum_values(shape).is_empty())
     }
 
     /// The Rust type of an operation's input or output.
@@ -185,6 +185,11 @@ impl Types {
             Kind::Document => "w::Document".to_owned(),
         }
     }
+}
+
+/// All values of an enum, enforced or not.
+pub fn enum_values(shape: &'static Shape) -> &'static [&'static str] {
+    if shape.limits.values.is_empty() { &shape.limits.open_values } else { &shape.limits.values }
 }
 
 /// Error shapes that carry more than a text: worth a type.

@@ -48,6 +48,15 @@ fn apply(model: &mut Model, current: &mut Option<&'static str>, line: &'static s
             let at = position(model, name)?;
             model.shapes[at].kind = value_of(&KINDS, kind).ok_or_else(|| format!("no kind `{kind}`"))?;
         }
+        "last" => {
+            let (name, member) = rest.split_once(' ').ok_or("`last` wants a shape and a member")?;
+            let at = position(model, name)?;
+            let members = &mut model.shapes[at].members;
+            let found = members.iter().position(|candidate| candidate.name == member);
+            let found = found.ok_or_else(|| format!("`{name}` has no member `{member}`"))?;
+            let member = members.remove(found);
+            members.push(member);
+        }
         "op" => {
             let operation = operation_line(rest)?;
             model.operations.retain(|old| old.name != operation.name);

@@ -216,6 +216,7 @@ fn shape_token(shape: &mut ShapeLine, token: &'static str) -> Result<(), String>
         None => match token {
             "sensitive" => shape.is_sensitive = true,
             "sparse" => shape.is_sparse = true,
+            "open" => shape.is_open = true,
             "flat" => shape.is_flattened = true,
             "stream" => shape.is_streaming = true,
             "receiver" => error_of(shape)?.is_sender_fault = false,

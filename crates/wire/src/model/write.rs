@@ -174,6 +174,7 @@ fn shape(lines: &mut Lines, shape: &ShapeLine) {
     lines.option("time=", shape.time_format.map(|format| word_of(&TIME_FORMATS, format)));
     lines.flag("sensitive", shape.is_sensitive);
     lines.flag("sparse", shape.is_sparse);
+    lines.flag("open", shape.is_open);
     lines.flag("flat", shape.is_flattened);
     lines.flag("stream", shape.is_streaming);
     if !shape.values.is_empty() {
