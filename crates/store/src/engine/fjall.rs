@@ -8,6 +8,8 @@
 //! - A journal is removed when every space in it was flushed; an idle space is given a heartbeat to be flushed with.
 //! - `Keyspace::clear` is never called.
 
+pub(crate) mod tail;
+
 use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,13 +45,39 @@ const HEARTBEAT_KEY: &[u8] = b"\0heartbeat";
 /// `Locked`, `Unusable`, `Unavailable`.
 pub fn open(path: &Path, options: DiskOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Kv>, StoreError> {
     let dir = DataDir::open(path, Fjall::NAME)?;
-    let open = Open::new(&dir, options).map_err(|error| match error {
+    let open = Open::new(&dir, options).or_else(|error| match error {
+        ::fjall::Error::JournalRecovery(_) => open_without_last_batch(&dir, options, error),
+        error => Err(error),
+    });
+    let open = open.map_err(|error| match error {
         ::fjall::Error::Locked => StoreError::Locked { path: path.to_owned() },
         ::fjall::Error::Io(error) => StoreError::unavailable(format!("{}: {error}", path.display())),
         other => StoreError::Unusable { path: path.to_owned(), reason: other.to_string() },
     })?;
     let fjall = Fjall { current: Current::new(open), dir, options };
     Ok(Arc::new(Embedded::start(fjall, clock)?))
+}
+
+/// After a loss of power: see `tail`.
+fn open_without_last_batch(
+    dir: &DataDir,
+    options: DiskOptions,
+    damage: ::fjall::Error,
+) -> Result<Open, ::fjall::Error> {
+    let Some(cut) = tail::cut_last_batch(&dir.path().join("fjall"))? else { return Err(damage) };
+    match Open::new(dir, options) {
+        Ok(open) => {
+            tracing::error!(
+                journal = %cut.journal().display(), at = cut.at(), %damage,
+                "the last batch of the journal was damaged before it was acknowledged; it is kept beside, in .cut"
+            );
+            Ok(open)
+        }
+        Err(_) => {
+            cut.restore()?;
+            Err(damage)
+        }
+    }
 }
 
 struct Fjall {

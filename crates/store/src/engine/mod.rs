@@ -99,3 +99,6 @@ pub(crate) fn fill_page(
     }
     Ok(page)
 }
+
+#[cfg(test)]
+mod tests;

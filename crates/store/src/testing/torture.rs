@@ -7,7 +7,7 @@
 //! to the counter, none beyond), and both counters agree (one atomic commit across tasks).
 
 use std::io::{BufRead, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use pileus_core::{Rng, SeededRng};
 
 use super::ManualClock;
+use crate::engine::fjall::tail;
 use crate::{
     Batch, DiskOptions, Durability, KeyBuilder, KeyRange, Kv, Reader, Space, Store, StoreError, Txn, fjall,
     redb,
@@ -276,17 +277,13 @@ async fn check(store: &Store, acknowledged: &[u64]) -> Result<(), String> {
     }
 }
 
-/// Leaves at the end of fjall's newest journal what a crash of the machine could. The journal is allocated ahead and zero
-/// behind its end; every batch in it ends with the letters of a trailer, so its end is behind the last byte that is not
-/// zero.
+/// Leaves at the end of fjall's newest journal what a crash of the machine could.
 fn damage_journal(dir: &Path, cycle: u32, rng: &SeededRng) -> std::io::Result<Damage> {
     let damage = [Damage::None, Damage::Garbage, Damage::TornBatch, Damage::HoledBatch][cycle as usize % 4];
-    let Some(path) = newest_journal(dir)? else { return Ok(Damage::None) };
-    let mut bytes = std::fs::read(&path)?;
-    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    bytes.truncate(end);
-    // A whole batch, copied from the end: what a next one could have looked like.
-    let batch = last_batch(&bytes).to_vec();
+    let Some(path) = tail::newest_journal(&dir.join("fjall"))? else { return Ok(Damage::None) };
+    let mut bytes = tail::written(&std::fs::read(&path)?).to_vec();
+    // What a next batch could have looked like.
+    let mut batch = tail::last_batch(&bytes).to_vec();
     match damage {
         Damage::None => return Ok(damage),
         Damage::Garbage => {
@@ -296,37 +293,14 @@ fn damage_journal(dir: &Path, cycle: u32, rng: &SeededRng) -> std::io::Result<Da
         }
         Damage::TornBatch => bytes.extend(&batch[..batch.len() / 2]),
         Damage::HoledBatch => {
-            let (from, to) = (batch.len() / 3, batch.len() / 2);
-            bytes.extend(&batch[..from]);
-            bytes.resize(bytes.len() + (to - from), 0);
-            bytes.extend(&batch[to..]);
+            let from = rng.below(batch.len() as u64) as usize;
+            let to = batch.len().saturating_sub(16).min(from + 512);
+            batch[from.min(to)..to].fill(0);
+            bytes.extend(&batch);
         }
     }
     std::fs::write(&path, bytes)?;
     Ok(damage)
-}
-
-fn newest_journal(dir: &Path) -> std::io::Result<Option<PathBuf>> {
-    let mut journals: Vec<(u64, PathBuf)> = Vec::new();
-    for entry in std::fs::read_dir(dir.join("fjall"))? {
-        let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-        if let Some(number) = number.filter(|_| path.extension().is_some_and(|extension| extension == "jnl"))
-        {
-            journals.push((number, path));
-        }
-    }
-    Ok(journals.into_iter().max().map(|(_, path)| path))
-}
-
-/// The bytes behind the end of the last batch but one; nothing if there are not two.
-fn last_batch(journal: &[u8]) -> &[u8] {
-    let Some(trailer) = journal.last_chunk::<4>() else { return &[] };
-    let body = &journal[..journal.len() - 4];
-    match body.windows(4).rposition(|window| window == trailer) {
-        Some(at) => &journal[at + 4..],
-        None => &[],
-    }
 }
 
 #[cfg(test)]
