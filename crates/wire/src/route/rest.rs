@@ -239,19 +239,23 @@ impl Node {
             raw.truncate(mark);
         }
         let node = self.greedy.as_ref()?;
-        // The whole rest, or all up to a later slash that the template's next segment follows.
+        // All up to a later slash that the template's next segment follows, the longest first; else the whole rest.
         let mut end = path.len();
-        loop {
+        while !node.literals.is_empty() {
+            let Some(slash) = path[..end].rfind('/').filter(|slash| *slash > 0) else { break };
+            end = slash;
             raw.push(&path[..end]);
-            if let Some(found) = node.find(path.get(end + 1..), request, raw) {
+            if let Some(found) = node.find(Some(&path[end + 1..]), request, raw) {
                 return Some(found);
             }
             raw.truncate(mark);
-            if node.literals.is_empty() {
-                return None;
-            }
-            end = path[..end].rfind('/').filter(|end| *end > 0)?;
         }
+        raw.push(path);
+        let found = node.find(None, request, raw);
+        if found.is_none() {
+            raw.truncate(mark);
+        }
+        found
     }
 }
 
