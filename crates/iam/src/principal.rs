@@ -273,7 +273,8 @@ impl Principals {
         let closest = self.named.iter().filter_map(|named| named.closeness(principal)).max();
         match self.not {
             false => closest,
-            true if closest.is_none() => Some(Closeness::Itself),
+            // Chosen: an exception names nobody, so what it leaves is within every limit of the principal.
+            true if closest.is_none() => Some(Closeness::Source),
             true => None,
         }
     }

@@ -47,7 +47,7 @@ pub fn probe(line: &Value) -> Result<&'static str, String> {
         endpoint: &endpoint,
         service_control: &service_control,
         resource_control: &resource_control,
-        resource_must_allow: resource_must_allow(action, arn),
+        resource_must_allow: resource_must_allow(action, arn, !resource_policies.is_empty()),
     };
     Ok(match evaluate(&request, &policies).decision {
         Decision::Allowed => "Allowed",
@@ -56,12 +56,14 @@ pub fn probe(line: &Value) -> Result<&'static str, String> {
     })
 }
 
-/// Roles and KMS keys: without their own policy nobody gets in.
-fn resource_must_allow(action: &str, arn: &str) -> bool {
+/// Roles and KMS keys: without their own policy nobody gets in. No role is without a trust policy, so a question about a role that gives
+/// none is about the other policies.
+fn resource_must_allow(action: &str, arn: &str, has_policy: bool) -> bool {
     let Some([_, service, .., resource]) = split_arn(arn) else { return false };
     let action = action.to_ascii_lowercase();
     let assumes = action.starts_with("sts:assumerole") && service == "iam" && resource.starts_with("role/");
-    assumes || (action.starts_with("kms:") && service == "kms" && resource.starts_with("key/"))
+    (assumes && has_policy)
+        || (action.starts_with("kms:") && service == "kms" && resource.starts_with("key/"))
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> Result<&'a str, String> {

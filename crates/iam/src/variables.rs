@@ -174,8 +174,8 @@ impl ArnPattern {
             ArnPattern::Text(template) => template.matches(subject.text, context),
             ArnPattern::Arn(segments) => {
                 let Some(parts) = &subject.parts else { return Some(false) };
-                // The last segments tell resources apart, so they are compared first.
-                for (segment, part) in segments.iter().zip(parts).rev() {
+                // In order: a variable, which only the last segment may hold, matters when all before it fit.
+                for (segment, part) in segments.iter().zip(parts) {
                     if !segment.matches(part, context)? {
                         return Some(false);
                     }

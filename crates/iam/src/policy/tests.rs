@@ -127,6 +127,7 @@ fn resources_match_with_regard_to_case() {
         ("arn:aws:s3:::b", false, true),
         // A variable without a value voids the statement either way.
         ("arn:aws:s3:::b/${aws:userid}", false, false),
+        ("arn:aws:sqs:::b/${aws:userid}", false, true),
     ];
     for (pattern, positive, negative) in cases {
         let check = |element: &str| {
