@@ -121,14 +121,15 @@ impl World<'_> {
             (Kind::Map, _) => "value",
             _ => line.name,
         };
-        let own = line.xml.unwrap_or(default);
-        let xml = if is_flattened { self.element_name(target).unwrap_or(own) } else { own };
+        // Elements of a flattened list carry the name of the member that holds the list. Where the list names them
+        // too, it is the same name: true of every published model.
+        let xml = line.xml.unwrap_or(default);
         Ok(Member {
             name: if matches!(owner.kind, Kind::List | Kind::Map) { default } else { line.name },
             json: line.json.unwrap_or(default),
             xml,
             query: xml.rsplit_once(':').map_or(xml, |(_, local)| local),
-            ec2: line.ec2.unwrap_or_else(|| capitalised(line.xml.unwrap_or(default))),
+            ec2: line.ec2.unwrap_or_else(|| capitalised(xml)),
             bind: line.bind.clone(),
             shape,
             time_format: line.time_format.or(traits.time_format),
@@ -144,14 +145,6 @@ impl World<'_> {
             is_event_header: line.is_event_header,
             is_json_value: line.is_json_value,
         })
-    }
-
-    /// The name that a flattened list's elements carry, if the list gives one: it takes the place of the member's own.
-    fn element_name(&self, list: usize) -> Option<&'static str> {
-        match (self.shapes[list].kind, self.members[list].as_slice()) {
-            (Kind::List, [element]) => element.xml,
-            _ => None,
-        }
     }
 
     fn service(&self, model: &Model) -> Result<Service, ModelError> {

@@ -76,8 +76,8 @@ fn a_service_takes_over_what_its_lines_say() {
     let names = get.input.member("Names").unwrap().1;
     assert_eq!(
         (names.xml, names.query, names.ec2),
-        ("N", "N", "Name"),
-        "a flattened list's elements give the name"
+        ("Name", "Name", "Name"),
+        "elements of a flattened list are named by the member"
     );
     assert!(names.is_flattened && names.shape.is_sparse);
     assert_eq!(names.shape.element().ec2, "N2");
