@@ -91,6 +91,8 @@ class Node:
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
             "AWS_PAGER": "",
+            # Version 1 of the CLI otherwise sends SQS calls to a host name of its own.
+            "BOTO_DISABLE_COMMONNAME": "true",
         }
         env.pop("AWS_SESSION_TOKEN", None)
         if token:

@@ -28,6 +28,8 @@ pub fn run(env: Env) -> Result<(), String> {
         ("AWS_SECRET_ACCESS_KEY", env.secret_access_key),
         ("AWS_REGION", env.region.clone()),
         ("AWS_DEFAULT_REGION", env.region),
+        // Version 1 of the AWS CLI otherwise sends SQS calls to a host name of its own, whatever the endpoint.
+        ("BOTO_DISABLE_COMMONNAME", "true".to_owned()),
     ];
     for (name, value) in values {
         if env.unset {

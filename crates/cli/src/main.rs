@@ -1,1 +1,74 @@
-fn main() {}
+//! The `pileus` binary: starts a node, or asks a running one.
+
+mod ask;
+mod client;
+mod doctor;
+mod env;
+mod init;
+mod probe;
+mod settings;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Returns freed memory to the system sooner and allocates faster from many threads than the C library's allocator.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The serverless cloud on your own machines: AWS's wire protocols, answered for real by one binary.
+#[derive(Parser)]
+#[command(name = "pileus", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a node and serve until it is told to stop (Ctrl-C or SIGTERM)
+    Up(settings::Up),
+    /// Create a cloud's first administrator key, and show it this once
+    Init(init::Init),
+    /// Print the `export` lines that point the AWS CLI and SDKs at this cloud
+    Env(env::Env),
+    /// Say whether the node runs, and which services it answers for
+    Status(ask::Node),
+    /// Say what this machine can isolate, and what is missing
+    Doctor(doctor::Doctor),
+    /// Read, freeze, advance or resume the node's clock
+    Clock(ask::ClockArgs),
+    /// Forget everything that the node holds
+    Reset(ask::Reset),
+    /// Questions about identities and permissions
+    Iam(ask::Iam),
+    /// Print the certificate of the cloud's own authority
+    Ca(ask::Ca),
+    /// The pure engines, one JSON line at a time, for conformance tools
+    #[command(hide = true)]
+    Probe,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Up(up) => up::run(up),
+        Command::Init(init) => init::run(init),
+        Command::Env(env) => env::run(env),
+        Command::Status(node) => ask::status(node),
+        Command::Doctor(doctor) => doctor::run(doctor),
+        Command::Clock(clock) => ask::clock(clock),
+        Command::Reset(reset) => ask::reset(reset),
+        Command::Iam(iam) => ask::iam(iam),
+        Command::Ca(ca) => ask::ca(ca),
+        Command::Probe => probe::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("pileus: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

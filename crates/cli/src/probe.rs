@@ -13,7 +13,7 @@ const ENGINES: [(&str, Engine); 4] = [
     ("decode", pileus_wire::probe::probe),
     ("encode", pileus_wire::probe::probe),
     ("sigv4", pileus_wire::sigv4::probe),
-    ("iam", |line| pileus_iam::probe(line).map(|decision| json!(decision))),
+    ("iam", |line| pileus_iam::probe::probe(line).map(|decision| json!(decision))),
 ];
 
 pub fn run() -> Result<(), String> {

@@ -55,7 +55,7 @@ async fn wait_for_signal() -> Result<(), String> {
 }
 
 fn start_logging(settings: &Settings) -> Result<(), String> {
-    let filter = settings.log.as_deref().unwrap_or("info");
+    let filter = settings.log.as_deref().unwrap_or("info,fjall=warn,lsm_tree=warn");
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter:?}: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {

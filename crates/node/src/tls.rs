@@ -39,14 +39,14 @@ pub fn acceptor(data_dir: &Path, names: &[String]) -> Result<TlsAcceptor, TlsErr
     let dir = data_dir.join("tls");
     fs::create_dir_all(&dir).map_err(|error| TlsError::File { path: dir.clone(), error })?;
     let (ca_pem, ca_key) = authority(&dir)?;
-    let (certificate, key) = node_certificate(&ca_pem, &ca_key, names)?;
+    let (certificate, key) = node_certificate(&ca_key, names)?;
     server_config(vec![certificate, parse_certificate(&ca_path(data_dir), &ca_pem)?], key)
 }
 
 /// As `acceptor`, with nothing kept: for a node in memory. Gives the authority's PEM too.
 pub fn ephemeral(names: &[String]) -> Result<(TlsAcceptor, String), TlsError> {
     let (ca_pem, ca_key) = make_authority()?;
-    let (certificate, key) = node_certificate(&ca_pem, &ca_key, names)?;
+    let (certificate, key) = node_certificate(&ca_key, names)?;
     let ca = parse_certificate(Path::new("ca.pem"), &ca_pem)?;
     Ok((server_config(vec![certificate, ca], key)?, ca_pem))
 }
@@ -78,19 +78,24 @@ fn authority(dir: &Path) -> Result<(String, KeyPair), TlsError> {
 
 fn make_authority() -> Result<(String, KeyPair), TlsError> {
     let key = KeyPair::generate()?;
+    Ok((authority_params().self_signed(&key)?.pem(), key))
+}
+
+/// What the authority's certificate says. Fixed, so that its key alone is enough to issue under it again.
+fn authority_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "pileus local authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok((params.self_signed(&key)?.pem(), key))
+    params
 }
 
 fn node_certificate(
-    ca_pem: &str,
     ca_key: &KeyPair,
     names: &[String],
 ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), TlsError> {
-    let issuer = Issuer::from_ca_cert_pem(ca_pem, ca_key)?;
+    let authority = authority_params();
+    let issuer = Issuer::from_params(&authority, ca_key);
     let mut subject = vec!["127.0.0.1".to_owned(), "::1".to_owned()];
     for name in names {
         subject.push(name.clone());
