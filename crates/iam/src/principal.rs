@@ -273,8 +273,9 @@ impl Principals {
         let closest = self.named.iter().filter_map(|named| named.closeness(principal)).max();
         match self.not {
             false => closest,
-            // Chosen: an exception names nobody, so what it leaves is within every limit of the principal.
-            true if closest.is_none() => Some(Closeness::Source),
+            // Chosen: whoever is not excepted is meant in person, but a role itself only within its limits.
+            true if closest.is_none() && principal.kind == PrincipalKind::Role => Some(Closeness::Source),
+            true if closest.is_none() => Some(Closeness::Itself),
             true => None,
         }
     }
