@@ -158,8 +158,10 @@ pub const MAX_DEPTH: usize = 128;
 pub enum Select {
     /// All: RPC protocols, and everything below the top level.
     All,
-    /// Those without a binding: the body of a REST message.
+    /// Those without a binding: the body of a REST request.
     Body,
+    /// Those of a REST answer, where labels and query parameters have no place of their own.
+    Answer,
     /// Those that are not headers of an event.
     Event,
 }
@@ -170,6 +172,9 @@ impl Select {
         match self {
             Select::All => true,
             Select::Body => member.bind == Bind::Body,
+            Select::Answer => {
+                matches!(member.bind, Bind::Body | Bind::Label(_) | Bind::Query(_) | Bind::QueryMap)
+            }
             Select::Event => !member.is_event_header,
         }
     }

@@ -134,13 +134,14 @@ fn fault(service: &'static Service, failure: &Value, status: Option<&Value>) -> 
     let code = text(failure, "error")?.to_owned();
     let message = failure.get("message").and_then(Value::as_str).unwrap_or_default();
     let shape = service.error(&code);
+    // The question's status overrides the model's.
     let mut fault = Fault::sender(code, message);
     let status = status.and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok()).unwrap_or(0);
     fault.is_sender_fault = status < 500;
-    if shape.and_then(|shape| shape.error.as_ref()).is_none_or(|error| error.status == 0) {
-        fault.status = status;
-    }
-    if let (Some(shape), Some(members)) = (shape, failure.get("members").filter(|members| members.is_object())) {
+    fault.status = status;
+    if let (Some(shape), Some(members)) =
+        (shape, failure.get("members").filter(|members| members.is_object()))
+    {
         fault.members = Some(Box::new(filled(shape, members)?));
     }
     Ok(fault)
@@ -149,7 +150,8 @@ fn fault(service: &'static Service, failure: &Value, status: Option<&Value>) -> 
 fn answer(response: Response) -> Result<Value, String> {
     let mut headers = Map::new();
     for name in response.headers.keys() {
-        let values = response.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let values =
+            response.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
         headers.insert(name.as_str().to_owned(), values.collect::<Vec<_>>().join(", ").into());
     }
     let body = collect(response.body)?;

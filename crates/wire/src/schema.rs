@@ -331,7 +331,7 @@ pub enum Bind {
     HeaderPrefix(&'static str),
     Label(&'static str),
     Query(&'static str),
-    /// All other query parameters: a map.
+    /// All query parameters: a map.
     QueryMap,
     Status,
     /// The whole body.

@@ -50,7 +50,11 @@ pub fn encode_request(
             let mut body = format!("Action={}&Version={}", operation.name, service.api_version).into_bytes();
             write_form(&mut body, protocol, shape, input);
             request.body = body.into();
-            set_header(&mut request.headers, "content-type", "application/x-www-form-urlencoded; charset=utf-8");
+            set_header(
+                &mut request.headers,
+                "content-type",
+                "application/x-www-form-urlencoded; charset=utf-8",
+            );
         }
         Protocol::RpcV2Cbor | Protocol::AmzCbor11 => {
             let mut writer = cbor::Writer::new(cbor::Clock::of(protocol));
@@ -81,10 +85,12 @@ fn rest_request(operation: &'static Operation, protocol: Protocol, input: &dyn S
     let body = match rest::payload(shape) {
         Some((at, member)) => {
             let (body, content_type) = payload(protocol, member, input.get(at).view());
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+            if let Some(content_type) = content_type {
+                headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+            }
             body
         }
-        None if rest::has_body(shape) => {
+        None if rest::has_body(protocol, shape, Select::Body) => {
             let content_type = HeaderValue::from_static(rest::document_type(protocol));
             headers.entry(CONTENT_TYPE).or_insert(content_type);
             let mut out = Vec::with_capacity(256);
@@ -105,21 +111,21 @@ fn rest_request(operation: &'static Operation, protocol: Protocol, input: &dyn S
     ClientRequest { method, path, query, headers, body }
 }
 
-fn payload(protocol: Protocol, member: &'static Member, view: View<'_>) -> (Bytes, &'static str) {
+fn payload(protocol: Protocol, member: &'static Member, view: View<'_>) -> (Bytes, Option<&'static str>) {
     match view {
-        View::Absent | View::Stream => (Bytes::new(), "application/octet-stream"),
-        View::Blob(bytes) => (bytes.clone(), "application/octet-stream"),
-        View::Str(text) => (Bytes::copy_from_slice(text.as_bytes()), "text/plain"),
+        View::Absent | View::Stream => (Bytes::new(), None),
+        View::Blob(bytes) => (bytes.clone(), Some("application/octet-stream")),
+        View::Str(text) => (Bytes::copy_from_slice(text.as_bytes()), Some("text/plain")),
         view if protocol == Protocol::RestXml && member.shape.kind != Kind::Document => {
             let mut xml = XmlWriter::default();
             let namespace = member.xml_namespace.or(member.shape.xml_namespace);
             xml.root(rest::payload_element(member), namespace, member, view);
-            (xml.out.into(), "application/xml")
+            (xml.out.into(), Some("application/xml"))
         }
         view => {
             let mut out = Vec::new();
             json::write_value(&mut out, member, view);
-            (out.into(), "application/json")
+            (out.into(), Some("application/json"))
         }
     }
 }
@@ -288,14 +294,18 @@ fn rest_answer(
                 _ => json::decode_value(service, member, &body, slot),
             }
         }
-        None if body.is_empty() || !rest::has_body(shape) => Ok(()),
+        None if body.is_empty() => Ok(()),
         None if protocol == Protocol::RestXml => match shape.members() {
             [only] if operation.has_unwrapped_output => {
                 let slot = output.get_mut(0).ok_or_else(|| mismatch(only))?;
-                xml::decode_value(only, &body, slot)
+                xml::decode_value(only, &body, slot)?;
+                if matches!(slot.view(), View::Str("")) {
+                    slot.clear();
+                }
+                Ok(())
             }
-            _ => xml::decode(shape, Select::Body, &body, output),
+            _ => xml::decode(shape, Select::Answer, &body, output),
         },
-        None => json::decode(service, shape, Select::Body, &body, output),
+        None => json::decode(service, shape, Select::Answer, &body, output),
     }
 }

@@ -91,11 +91,12 @@ impl<'a> Reader<'a> {
             loop {
                 let key = self.lexer.key()?;
                 // Clients mostly send members in the model's order: look at the next one first.
+                let is_named = |member: &Member| member.json == key && select.takes(member);
                 let found = match members.get(next) {
-                    Some(member) if member.json == key => Some(next),
-                    _ => members.iter().position(|member| member.json == key),
+                    Some(member) if is_named(member) => Some(next),
+                    _ => members.iter().position(is_named),
                 };
-                match found.filter(|at| select.takes(&members[*at])) {
+                match found {
                     Some(at) => {
                         next = at + 1;
                         self.member(shape, at, into)?;

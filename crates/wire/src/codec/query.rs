@@ -199,9 +199,13 @@ impl Reader {
             let slot = map.push(text.into_owned());
             match named(self.name_of(value), "value") {
                 Some(group) => self.value(value, group, slot)?,
-                // A key alone: an empty string, as an empty value would be.
-                None if value.shape.kind == Kind::String => drop(slot.slot()),
-                None => return Err(self.refuse(item, "")),
+                // A key alone: an empty value, of which nothing is to be said.
+                None => match value.shape.kind {
+                    Kind::String | Kind::Structure | Kind::Union | Kind::List | Kind::Map => {
+                        drop(slot.slot())
+                    }
+                    _ => return Err(self.refuse(item, "")),
+                },
             }
         }
         map.finish();

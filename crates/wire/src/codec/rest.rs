@@ -8,6 +8,8 @@ pub use headers::{read as read_headers, write as write_headers};
 pub use request::decode;
 pub use response::{document_type, encode};
 
+use super::Select;
+use crate::protocol::Protocol;
 use crate::schema::{Bind, Member, Shape};
 
 /// The member that is the whole body.
@@ -15,10 +17,11 @@ pub fn payload(shape: &'static Shape) -> Option<(usize, &'static Member)> {
     shape.members().iter().enumerate().find(|(_, member)| member.bind == Bind::Payload)
 }
 
-/// Whether messages of this shape have a structure as body: members without a binding and no payload.
-pub fn has_body(shape: &'static Shape) -> bool {
-    let is_empty = shape.members().is_empty() && !shape.is_unit();
-    is_empty || shape.members().iter().any(|member| member.bind == Bind::Body)
+/// Whether messages of this shape have a document as body: if any member travels there; of JSON, also if the model names
+/// the shape at all.
+pub fn has_body(protocol: Protocol, shape: &'static Shape, select: Select) -> bool {
+    let has_members = shape.members().iter().any(|member| select.takes(member));
+    has_members || (select == Select::Answer && protocol == Protocol::RestJson1 && !shape.is_unit())
 }
 
 /// Root element of a payload: the member's own name, where it has one, else the shape's.

@@ -11,7 +11,7 @@ use super::{has_body, headers, payload};
 use crate::fault::Fault;
 use crate::protocol::{Protocol, Request};
 use crate::schema::{Bind, Kind, Member, Operation, Service, TimeFormat};
-use crate::value::{Slot, Struct};
+use crate::value::{Slot, Struct, View};
 
 /// Reads labels, query, headers and body into a structure. A streaming payload is left alone.
 ///
@@ -34,13 +34,13 @@ pub fn decode(
         parse_scalar(member, text, TimeFormat::DateTime, slot)?.ok_or_else(|| refuse(member, name, text))?;
     }
     if !request.query.is_empty() {
-        query(operation, request.query, into, &refuse)?;
+        query(operation, protocol, request.query, into, &refuse)?;
     }
     headers::read(shape, request.headers, into, &refuse)?;
     match payload(shape) {
         Some((_, member)) if member.is_streaming => Ok(()),
         Some((at, member)) => read_payload(service, protocol, at, member, body, into),
-        None if body.is_empty() || !has_body(shape) => Ok(()),
+        None if body.is_empty() || !has_body(protocol, shape, Select::Body) => Ok(()),
         None if protocol == Protocol::RestXml => xml::decode(shape, Select::Body, &body, into),
         None => json::decode(service, shape, Select::Body, &body, into),
     }
@@ -66,12 +66,24 @@ fn read_payload(
             Ok(())
         }
         _ if protocol == Protocol::RestXml => xml::decode_value(member, &body, slot),
-        _ => json::decode_value(service, member, &body, slot),
+        _ => {
+            json::decode_value(service, member, &body, slot)?;
+            // Clients write `{}` for a structure that they do not have.
+            let is_unset = match slot.view() {
+                View::Struct(value) => (0..member.shape.members().len()).all(|i| !value.get(i).is_present()),
+                _ => false,
+            };
+            if is_unset && !member.is_required {
+                slot.clear();
+            }
+            Ok(())
+        }
     }
 }
 
 fn query(
     operation: &'static Operation,
+    protocol: Protocol,
     query: &str,
     into: &mut dyn Struct,
     refuse: &dyn Fn(&'static Member, &str, &str) -> Fault,
@@ -96,7 +108,9 @@ fn query(
             };
             fits.ok_or_else(|| refuse(member, &key, &value))?;
         }
-        if !is_bound && !is_literal(operation.uri, &key) && !key.starts_with("X-Amz-") {
+        // In restJson1 the map holds what other members take, too; in restXml it does not.
+        let is_for_map = protocol == Protocol::RestJson1 || !is_bound;
+        if is_for_map && !is_literal(operation.uri, &key) && !key.starts_with("X-Amz-") {
             rest.push((key, value));
         }
     }
@@ -107,7 +121,9 @@ fn query(
     }
 }
 
-/// A map of all parameters that nothing else names: of strings, or of lists of strings.
+/// A map of all parameters: of strings, or of lists of strings.
+///
+/// Source: Smithy, "httpQueryParams trait", and the protocol tests of restJson1 and restXml, which differ.
 fn query_map(
     member: &'static Member,
     at: usize,

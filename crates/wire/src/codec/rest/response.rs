@@ -24,11 +24,16 @@ pub fn encode(
     let status = status(operation, output);
     let body = match payload(shape) {
         Some((at, member)) => write_payload(service, protocol, at, member, output, &mut fields),
-        None if has_body(shape) && status != StatusCode::NO_CONTENT => {
+        None if has_body(protocol, shape, Select::Answer) && status != StatusCode::NO_CONTENT => {
             set_type(&mut fields, document_type(protocol));
             ResponseBody::Bytes(document(service, operation, protocol, output))
         }
-        None => ResponseBody::Bytes(Bytes::new()),
+        None => {
+            if !shape.is_unit() && status != StatusCode::NO_CONTENT && !is_s3(service) {
+                set_type(&mut fields, document_type(protocol));
+            }
+            ResponseBody::Bytes(Bytes::new())
+        }
     };
     Response { status, headers: fields, body }
 }
@@ -52,7 +57,7 @@ fn document(
     let shape = operation.output;
     if protocol != Protocol::RestXml {
         let mut out = Vec::with_capacity(256);
-        json::write_structure(&mut out, shape, Select::Body, output);
+        json::write_structure(&mut out, shape, Select::Answer, output);
         return out.into();
     }
     let mut xml = Writer { always_millis: is_s3(service), ..Writer::default() };
@@ -61,9 +66,15 @@ fn document(
     match shape.members() {
         [only] if operation.has_unwrapped_output => {
             let name = shape.xml_name.unwrap_or(only.xml);
-            xml.root(name, namespace, only, output.get(0).view());
+            match output.get(0).view() {
+                View::Absent => {
+                    xml.open(name, namespace);
+                    xml.close(name);
+                }
+                view => xml.root(name, namespace, only, view),
+            }
         }
-        _ => xml.structure(shape.xml_name.unwrap_or(shape.name), namespace, shape, Select::Body, output),
+        _ => xml.structure(shape.xml_name.unwrap_or(shape.name), namespace, shape, Select::Answer, output),
     }
     xml.out.into()
 }
