@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::committer::{Committer, Message};
 use crate::engine::{Engine, SyncRead};
-use crate::kv::GetResult;
+use crate::kv::Found;
 use crate::{
     Change, Check, Commit, Direction, KeyRange, Kv, Outcome, Page, Read, Space, StoreError, Subscription,
     Topic, Topics, Version, Write, lease,
@@ -176,14 +176,11 @@ impl<E: Engine> Drop for Embedded<E> {
 }
 
 impl<E: Engine> Read for Embedded<E> {
-    fn get<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, GetResult> {
+    fn get<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>> {
         ready(self.engine.get(space, key).map_err(StoreError::from))
     }
 
-    fn multi_get<'a>(
-        &'a self,
-        keys: &'a [(Space, Bytes)],
-    ) -> BoxFuture<'a, Result<Vec<Option<(Bytes, Version)>>, StoreError>> {
+    fn multi_get<'a>(&'a self, keys: &'a [(Space, Bytes)]) -> BoxFuture<'a, Result<Vec<Found>, StoreError>> {
         ready(self.engine.snapshot().map_err(StoreError::from).and_then(|snapshot| get_all(&snapshot, keys)))
     }
 
@@ -202,14 +199,11 @@ impl<E: Engine> Read for Embedded<E> {
 struct AtOnce<R: SyncRead>(R);
 
 impl<R: SyncRead> Read for AtOnce<R> {
-    fn get<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, GetResult> {
+    fn get<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>> {
         ready(self.0.get(space, key).map_err(StoreError::from))
     }
 
-    fn multi_get<'a>(
-        &'a self,
-        keys: &'a [(Space, Bytes)],
-    ) -> BoxFuture<'a, Result<Vec<Option<(Bytes, Version)>>, StoreError>> {
+    fn multi_get<'a>(&'a self, keys: &'a [(Space, Bytes)]) -> BoxFuture<'a, Result<Vec<Found>, StoreError>> {
         ready(get_all(&self.0, keys))
     }
 
@@ -224,10 +218,7 @@ impl<R: SyncRead> Read for AtOnce<R> {
     }
 }
 
-fn get_all(
-    read: &impl SyncRead,
-    keys: &[(Space, Bytes)],
-) -> Result<Vec<Option<(Bytes, Version)>>, StoreError> {
+fn get_all(read: &impl SyncRead, keys: &[(Space, Bytes)]) -> Result<Vec<Found>, StoreError> {
     keys.iter().map(|(space, key)| read.get(*space, key).map_err(StoreError::from)).collect()
 }
 

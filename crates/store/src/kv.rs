@@ -294,13 +294,10 @@ pub enum Outcome {
 /// Values and versions of one moment (a snapshot) or of the moment of each call (the engine itself). An acknowledged commit
 /// is visible to every read that begins after it.
 pub trait Read: Send + Sync {
-    fn get<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, GetResult>;
+    fn get<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>>;
 
     /// In the order of `keys`, all at one moment.
-    fn multi_get<'a>(
-        &'a self,
-        keys: &'a [(Space, Bytes)],
-    ) -> BoxFuture<'a, Result<Vec<Option<(Bytes, Version)>>, StoreError>>;
+    fn multi_get<'a>(&'a self, keys: &'a [(Space, Bytes)]) -> BoxFuture<'a, Result<Vec<Found>, StoreError>>;
 
     /// The first `limit` entries of the range in the direction given, all at one moment.
     fn scan<'a>(
@@ -312,7 +309,8 @@ pub trait Read: Send + Sync {
     ) -> BoxFuture<'a, Result<Page, StoreError>>;
 }
 
-pub type GetResult = Result<Option<(Bytes, Version)>, StoreError>;
+/// What is at a key.
+pub type Found = Option<(Bytes, Version)>;
 
 /// An engine: memory, fjall, redb, or a database that several nodes share.
 pub trait Kv: Read + 'static {

@@ -47,8 +47,8 @@ pub use engine::{DiskOptions, fjall, memory, redb};
 pub use error::StoreError;
 pub use key::{Key, KeyBuilder, KeyError, KeyReader, ToKey};
 pub use kv::{
-    Change, Check, Commit, Direction, Durability, Entry, KeyRange, Kv, Limits, Outcome, Page, RangeCheck,
-    Read, Space, Version, Wake, Write,
+    Change, Check, Commit, Direction, Durability, Entry, Found, KeyRange, Kv, Limits, Outcome, Page,
+    RangeCheck, Read, Space, Version, Wake, Write,
 };
 pub use lease::Lease;
 pub use store::{Batch, Store};

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use pileus_core::{Clock, Rng};
 
 use crate::{
-    Change, Commit, Direction, Durability, KeyRange, Kv, Lease, Limits, Outcome, Page, Space, StoreError,
-    Subscription, Topic, Txn, Version, Wake, Write,
+    Change, Commit, Direction, Durability, Found, KeyRange, Kv, Lease, Limits, Outcome, Page, Space,
+    StoreError, Subscription, Topic, Txn, Version, Wake, Write,
 };
 
 /// Runs of one transaction before `Contention`. In every batch the first of those who contend for a key succeeds, so this
@@ -59,10 +59,7 @@ impl Store {
     }
 
     /// The present values, in the order of `keys`, all at one moment.
-    pub async fn multi_get(
-        &self,
-        keys: &[(Space, Bytes)],
-    ) -> Result<Vec<Option<(Bytes, Version)>>, StoreError> {
+    pub async fn multi_get(&self, keys: &[(Space, Bytes)]) -> Result<Vec<Found>, StoreError> {
         self.0.kv.multi_get(keys).await
     }
 

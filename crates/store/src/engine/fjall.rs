@@ -26,7 +26,7 @@ use super::dir::{Current, DataDir, pause};
 use super::{DiskOptions, Engine, EngineError, SyncRead, fill_page};
 use crate::committer::{Changes, join_version, split_version};
 use crate::embedded::Embedded;
-use crate::{Direction, Durability, Entry, KeyRange, Kv, Page, Space, StoreError, Version};
+use crate::{Direction, Durability, Entry, Found, KeyRange, Kv, Page, Space, StoreError};
 
 const MAX_JOURNAL_BYTES: u64 = 256 << 20;
 /// Above the size of one batch: a batch that begins in a fresh memtable does not fill it.
@@ -182,7 +182,7 @@ struct Snapshot {
 }
 
 impl SyncRead for Snapshot {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<(Bytes, Version)>, EngineError> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Found, EngineError> {
         match self.view.get(self.open.space(space), key).map_err(failed)? {
             Some(stored) => split_version(stored.into()).map(Some),
             None => Ok(None),
@@ -219,7 +219,7 @@ fn read_entry(guard: Guard) -> Option<Result<Entry, EngineError>> {
 }
 
 impl SyncRead for Fjall {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<(Bytes, Version)>, EngineError> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Found, EngineError> {
         // Through a snapshot, or a batch that is being applied could be seen in part.
         self.snapshot()?.get(space, key)
     }

@@ -13,7 +13,7 @@ use super::{Engine, EngineError, SyncRead, fill_page};
 use crate::committer::Changes;
 use crate::embedded::Embedded;
 use crate::kv::SpaceMap;
-use crate::{Direction, Durability, Entry, KeyRange, Kv, Page, Space, StoreError, Version};
+use crate::{Direction, Durability, Entry, Found, KeyRange, Kv, Page, Space, StoreError, Version};
 
 /// Opens an empty store in memory.
 pub fn open(clock: Arc<dyn Clock>) -> Result<Arc<dyn Kv>, StoreError> {
@@ -111,7 +111,7 @@ impl Shared {
 }
 
 impl SyncRead for Memory {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<(Bytes, Version)>, EngineError> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Found, EngineError> {
         Ok(self.0.state().get(space, key, u64::MAX))
     }
 
@@ -178,7 +178,7 @@ struct Snapshot {
 }
 
 impl SyncRead for Snapshot {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<(Bytes, Version)>, EngineError> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Found, EngineError> {
         Ok(self.shared.state().get(space, key, self.tick))
     }
 

@@ -7,14 +7,12 @@ pub mod redb;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::committer::Changes;
-use crate::{Direction, Durability, Entry, KeyRange, Limits, Page, Space, StoreError, Version};
+use crate::{Direction, Durability, Entry, Found, KeyRange, Limits, Page, Space, StoreError};
 
 /// Reads that do not wait.
 pub(crate) trait SyncRead: Send + Sync + 'static {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<(Bytes, Version)>, EngineError>;
+    fn get(&self, space: Space, key: &[u8]) -> Result<Found, EngineError>;
 
     fn scan(
         &self,

@@ -18,7 +18,7 @@ use super::dir::{Current, DataDir};
 use super::{DiskOptions, Engine, EngineError, SyncRead, fill_page};
 use crate::committer::{Changes, join_version, split_version};
 use crate::embedded::Embedded;
-use crate::{Direction, Durability, Entry, KeyRange, Kv, Page, Space, StoreError, Version};
+use crate::{Direction, Durability, Entry, Found, KeyRange, Kv, Page, Space, StoreError};
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -92,7 +92,7 @@ impl Snapshot {
 }
 
 impl SyncRead for Snapshot {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<(Bytes, Version)>, EngineError> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Found, EngineError> {
         let Some(table) = self.table(space)? else { return Ok(None) };
         match table.get(key).map_err(failed)? {
             Some(stored) => split_version(Bytes::copy_from_slice(stored.value())).map(Some),
@@ -129,7 +129,7 @@ fn read_entry(entry: Result<(Guard, Guard), StorageError>) -> Result<Entry, Engi
 }
 
 impl SyncRead for Redb {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<(Bytes, Version)>, EngineError> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Found, EngineError> {
         self.snapshot()?.get(space, key)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fjall::tail;
 use super::*;
 use crate::testing::{self, ManualClock};
-use crate::{Batch, Kv, Store};
+use crate::{Batch, Kv, Store, Version};
 
 type Open = fn(&Path, DiskOptions, Arc<dyn pileus_core::Clock>) -> Result<Arc<dyn Kv>, StoreError>;
 
