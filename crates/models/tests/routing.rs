@@ -20,7 +20,8 @@ struct Call {
 impl Call {
     fn new(method: &str, target: &str) -> Call {
         let method = method.parse().expect("a method");
-        Call { method, target: target.to_owned(), headers: HeaderMap::new(), form: None }.header("host", "localhost:4566")
+        Call { method, target: target.to_owned(), headers: HeaderMap::new(), form: None }
+            .header("host", "localhost:4566")
     }
 
     fn header(mut self, name: &str, value: &str) -> Call {
@@ -34,7 +35,9 @@ impl Call {
     }
 
     fn signed(self, service: &str) -> Call {
-        let text = format!("AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/{service}/aws4_request, Signature=0");
+        let text = format!(
+            "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/{service}/aws4_request, Signature=0"
+        );
         self.header("authorization", &text)
     }
 
@@ -89,10 +92,16 @@ fn what_others_got_wrong() {
         // a host that begins like a service's name
         (get("/").host("pictures.s3.localhost.localstack.cloud"), "s3:ListObjects Bucket=pictures"),
         (get("/k").host("sqs.s3.amazonaws.com"), "s3:GetObject Bucket=sqs Key=k"),
-        (get("/k").host("lambda.s3.us-east-1.amazonaws.com").signed("s3"), "s3:GetObject Bucket=lambda Key=k"),
+        (
+            get("/k").host("lambda.s3.us-east-1.amazonaws.com").signed("s3"),
+            "s3:GetObject Bucket=lambda Key=k",
+        ),
         // keys with slashes at either end, or two in a row
         (Call::new("PUT", "/u/u/").signed("s3"), "s3:PutObject Bucket=u Key=u/"),
-        (Call::new("PUT", "/u/").host("bucket.s3.amazonaws.com").signed("s3"), "s3:PutObject Bucket=bucket Key=u/"),
+        (
+            Call::new("PUT", "/u/").host("bucket.s3.amazonaws.com").signed("s3"),
+            "s3:PutObject Bucket=bucket Key=u/",
+        ),
         (get("/bucket//foo").signed("s3"), "s3:GetObject Bucket=bucket Key=/foo"),
         (get("//foo").host("bucket.s3.amazonaws.com").signed("s3"), "s3:GetObject Bucket=bucket Key=/foo"),
         (get("/bucket/a//b").signed("s3"), "s3:GetObject Bucket=bucket Key=a//b"),
@@ -216,7 +225,10 @@ fn queues_are_found_by_their_urls() {
     assert_eq!(post(path).form(action).signed("sqs").answer(), expected);
     assert_eq!(post(path).form(action).answer(), expected);
     assert_eq!(get(&format!("{path}?{action}&Version=2012-11-05")).answer(), expected);
-    assert_eq!(get(&format!("/queue/q?{action}")).signed("sqs").answer(), "sqs:SendMessage QueueUrl=/queue/q");
+    assert_eq!(
+        get(&format!("/queue/q?{action}")).signed("sqs").answer(),
+        "sqs:SendMessage QueueUrl=/queue/q"
+    );
     assert_eq!(post("/").form(action).host("us-east-1.queue.amazonaws.com").answer(), "sqs:SendMessage");
     assert_eq!(post(path).header("x-amz-target", "AmazonSQS.SendMessage").answer(), "sqs:SendMessage");
     post(path).form(action).with(|routed| {
@@ -233,17 +245,25 @@ fn calls_without_a_signature_are_found_by_what_they_name() {
     assert_eq!(get(confirm).answer(), "sns:ConfirmSubscription");
     let sign_up = target("AWSCognitoIdentityProviderService.SignUp");
     assert_eq!(sign_up.answer(), "cognito-idp:SignUp");
-    assert_eq!(get("/").host("apigateway.us-east-1.amazonaws.com").answer(), "403 MissingAuthenticationTokenException Missing Authentication Token");
+    assert_eq!(
+        get("/").host("apigateway.us-east-1.amazonaws.com").answer(),
+        "403 MissingAuthenticationTokenException Missing Authentication Token"
+    );
     assert_eq!(post("/").answer(), "403 MissingAuthenticationTokenException Missing Authentication Token");
 }
 
 #[test]
 fn the_protocol_is_the_one_that_the_request_speaks() {
-    let cbor = |path: &str| post(path).header("smithy-protocol", "rpc-v2-cbor").header("content-type", "application/cbor");
+    let cbor = |path: &str| {
+        post(path).header("smithy-protocol", "rpc-v2-cbor").header("content-type", "application/cbor")
+    };
     let query = "Action=ListMetrics&Version=2010-08-01";
     let cases = [
         (cbor("/service/GraniteServiceVersion20100801/operation/ListMetrics"), Protocol::RpcV2Cbor),
-        (cbor("/any/prefix/service/GraniteServiceVersion20100801/operation/ListMetrics"), Protocol::RpcV2Cbor),
+        (
+            cbor("/any/prefix/service/GraniteServiceVersion20100801/operation/ListMetrics"),
+            Protocol::RpcV2Cbor,
+        ),
         (cbor("/service/AmazonSQS/operation/ListQueues").signed("sqs"), Protocol::RpcV2Cbor),
         (post("/").form(query).signed("monitoring"), Protocol::AwsQuery),
         (target("GraniteServiceVersion20100801.ListMetrics"), Protocol::AwsJson10),
@@ -300,7 +320,8 @@ fn the_unknown_is_refused_in_the_services_words() {
 /// A request that means `operation`, with a plain value for each label and for all that is required.
 fn synthesised(service: &Service, operation: &Operation) -> Call {
     let (path, literal) = operation.uri.split_once('?').unwrap_or((operation.uri, ""));
-    let mut query: Vec<String> = literal.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
+    let mut query: Vec<String> =
+        literal.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
     let path: Vec<String> = path
         .split('/')
         .enumerate()

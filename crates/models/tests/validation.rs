@@ -114,7 +114,8 @@ impl Maker {
             return Some("x".repeat(limits.min.map_or(1, |min| min as usize)));
         };
         let pattern = Pattern::compile(source);
-        let fits_all = |text: &String| fits(text) && pattern.as_ref().is_none_or(|pattern| pattern.matches(text));
+        let fits_all =
+            |text: &String| fits(text) && pattern.as_ref().is_none_or(|pattern| pattern.matches(text));
         // Usual forms first: most patterns take one of them.
         if let Some(text) = USUAL.iter().map(|text| (*text).to_owned()).find(|text| fits_all(text)) {
             return Some(text);
@@ -148,7 +149,8 @@ fn broken(shape: &'static Shape, value: &Json, into: &mut Vec<(Json, String)>) {
                 let odd = ["\u{1}", "\u{0}\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}\u{b}"];
                 let fits = |text: &&&str| {
                     let length = text.chars().count() as f64;
-                    let in_length = limits.min.is_none_or(|min| length >= min) && limits.max.is_none_or(|max| length <= max);
+                    let in_length = limits.min.is_none_or(|min| length >= min)
+                        && limits.max.is_none_or(|max| length <= max);
                     in_length && pattern.as_ref().is_some_and(|pattern| !pattern.matches(text))
                 };
                 if let Some(text) = odd.iter().find(fits) {
@@ -215,7 +217,13 @@ fn a_valid_value_breaks_nothing_and_one_violation_gives_one_message() {
                 continue;
             };
             operations += 1;
-            assert_eq!(check(service, operation, &valid), Ok(()), "{}:{} {valid}", service.name, operation.name);
+            assert_eq!(
+                check(service, operation, &valid),
+                Ok(()),
+                "{}:{} {valid}",
+                service.name,
+                operation.name
+            );
             let mut cases = Vec::new();
             broken(operation.input, &valid, &mut cases);
             // EC2 has thousands of operations' worth of the same shapes: a sample of each is enough.

@@ -28,6 +28,8 @@ pub use host::{HostKind, Hosts, classify_host, is_region};
 pub use peek::{FormPeek, scope_of};
 
 use error::Reason;
+use http::HeaderName;
+use http::header::{CONTENT_TYPE, HOST};
 
 use crate::model::ModelHeader;
 use crate::protocol::{Protocol, Request};
@@ -72,10 +74,10 @@ pub fn route<'a>(
 ) -> Result<Routed<'a>, RouteError> {
     let from_query = if form.is_none() { FormPeek::of(request.query) } else { FormPeek::default() };
     let clues = Clues {
-        target: request.header("x-amz-target"),
+        target: text(request, &TARGET),
         rpc: rpc_path(request),
-        content_type: request.header("content-type").map_or("", media_type),
-        host: classify_host(hosts, request.header("host").unwrap_or_default()),
+        content_type: text(request, &CONTENT_TYPE).map_or("", media_type),
+        host: classify_host(hosts, text(request, &HOST).unwrap_or_default()),
         form: form.unwrap_or(&from_query),
         scope,
         request,
@@ -84,6 +86,14 @@ pub fn route<'a>(
     routed.region_hint = clues.host.region();
     routed.account_hint = clues.host.account().or(routed.account_hint);
     Ok(routed)
+}
+
+static TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+static SMITHY_PROTOCOL: HeaderName = HeaderName::from_static("smithy-protocol");
+
+/// As `Request::header`, without having to parse the header's name.
+fn text<'a>(request: &Request<'a>, name: &HeaderName) -> Option<&'a str> {
+    request.headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// What is known before the service is.
@@ -142,10 +152,10 @@ fn among<'a>(
     if another.is_none() {
         return Some(in_service(catalog.service(one.name)?, clues));
     }
-    let mut shared: Vec<&'static Service> = catalog
-        .headers()
-        .iter()
-        .filter(|header| matches(header, name))
+    let mut shared: Vec<&'static Service> = [one]
+        .into_iter()
+        .chain(another)
+        .chain(found)
         .filter_map(|header| catalog.service(header.name))
         .filter(|service| s3::may_be_control(service, clues))
         .collect();
@@ -347,7 +357,7 @@ impl Routed<'_> {
 
 /// `/service/{name}/operation/{name}` at the end of the path, when the request says it is rpc-v2-cbor.
 fn rpc_path<'a>(request: &Request<'a>) -> Option<(&'a str, &'a str)> {
-    if request.header("smithy-protocol") != Some("rpc-v2-cbor") {
+    if text(request, &SMITHY_PROTOCOL) != Some("rpc-v2-cbor") {
         return None;
     }
     let (rest, operation) = request.path.rsplit_once("/operation/")?;

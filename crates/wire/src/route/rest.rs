@@ -110,6 +110,10 @@ impl Segment {
     }
 }
 
+/// How well a request fits an operation: literal query parameters, whether all that is required is there, how much of it
+/// (or less how much is missing), and that the operation is not deprecated.
+type Fit = (usize, bool, isize, bool);
+
 /// An operation that ends at a node of the trie.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
@@ -153,7 +157,7 @@ impl Candidate {
     }
 
     /// How well the request fits; more is better. `None` if the method or the literal query does not.
-    fn fit(&self, request: &Request<'_>) -> Option<(usize, bool, isize, bool)> {
+    fn fit(&self, request: &Request<'_>) -> Option<Fit> {
         if request.method.as_str() != self.operation.method {
             return None;
         }
@@ -175,7 +179,7 @@ pub(super) fn best<'c>(
     candidates: impl IntoIterator<Item = &'c Candidate>,
     request: &Request<'_>,
 ) -> Option<&'c Candidate> {
-    let mut best: Option<((usize, bool, isize, bool), &Candidate)> = None;
+    let mut best: Option<(Fit, &Candidate)> = None;
     for candidate in candidates {
         if let Some(fit) = candidate.fit(request)
             && best.is_none_or(|(other, _)| fit > other)

@@ -70,8 +70,10 @@ pub(super) fn resource(clues: &Clues<'_, '_>) -> &'static str {
 /// `POST /WriteGetObjectResponse`: no bucket has such a name.
 fn literal_path<'a>(service: &'static Service, clues: &Clues<'_, 'a>) -> Option<Matched<'a>> {
     let is_upper = clues.request.path.as_bytes().get(1).is_some_and(u8::is_ascii_uppercase);
-    let matched = rest::find(service, clues.request, clues.request.path).filter(|_| is_upper)?;
-    matched.raw.is_empty().then_some(matched)
+    if !is_upper {
+        return None;
+    }
+    rest::find(service, clues.request, clues.request.path).filter(|matched| matched.raw.is_empty())
 }
 
 fn bucket_in_host<'a>(host: &HostKind<'a>) -> Option<Cow<'a, str>> {
