@@ -6,6 +6,8 @@
 //! | `value.rs`       | how codecs look into values of any type: `Val`, `Struct`, `View`, `Slot`       |
 //! | `protocol.rs`    | the protocols; requests and responses as the codecs see them                   |
 //! | `fault.rs`       | an error that a caller sees, before a protocol frames it                       |
+//! | `route.rs`       | which operation of which service a request means                               |
+//! | `validate.rs`    | the model's constraints, in AWS's words                                        |
 
 pub mod botocore;
 pub mod codec;
@@ -15,6 +17,7 @@ pub mod fault;
 pub mod generated;
 pub mod model;
 pub mod operation;
+pub mod probe;
 pub mod protocol;
 pub mod route;
 pub mod schema;
