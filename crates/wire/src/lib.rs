@@ -6,6 +6,9 @@
 //! | `value.rs`       | how codecs look into values of any type: `Val`, `Struct`, `View`, `Slot`       |
 //! | `protocol.rs`    | the protocols; requests and responses as the codecs see them                   |
 //! | `fault.rs`       | an error that a caller sees, before a protocol frames it                       |
+//! | `codec.rs`       | requests to inputs, outputs and faults to responses, in every protocol         |
+//! | `dynamic.rs`     | values without generated types, and their JSON form                            |
+//! | `probe.rs`       | conformance probes of the codecs                                               |
 //! | `route.rs`       | which operation of which service a request means                               |
 //! | `validate.rs`    | the model's constraints, in AWS's words                                        |
 
