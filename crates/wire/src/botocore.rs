@@ -340,3 +340,6 @@ fn time_format(of: &Value) -> Result<Option<TimeFormat>, String> {
         None => return Ok(None),
     }))
 }
+
+#[cfg(test)]
+mod tests;

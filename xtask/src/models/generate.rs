@@ -211,3 +211,25 @@ fn rustfmt(source: &str) -> Result<String, String> {
     }
     String::from_utf8(output.stdout).map_err(|error| fail(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_of_every_model_can_be_generated() {
+        for name in names_of_models().unwrap() {
+            let service = model::build(super::super::load(&name).unwrap()).unwrap();
+            let operations = listed(service, "*").unwrap();
+            let text = source(service, &operations).unwrap();
+            assert!(text.contains(&format!("pub const SERVICE: &str = {name:?}")), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_operation_that_the_model_lacks_is_refused() {
+        let service = model::build(super::super::load("sqs").unwrap()).unwrap();
+        assert!(listed(service, "SendMessage\nSendMassage").is_err());
+        assert_eq!(listed(service, "# remark\n\nSendMessage\nSendMessage").unwrap().len(), 1);
+    }
+}

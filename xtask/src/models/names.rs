@@ -16,7 +16,7 @@ pub fn snake(name: &str) -> String {
         }
         text.push(letter.to_ascii_lowercase());
     }
-    squeeze(&text).replace("ipv_4", "ipv4").replace("ipv_6", "ipv6").replace("i_pv", "ipv")
+    squeeze(&text)
 }
 
 /// Whether the capital at `at` begins a new word: after a small letter, or as the last of a run that goes on small.
@@ -26,7 +26,12 @@ fn begins_word(letters: &[char], at: usize) -> bool {
         return !is_plural_end(letters, at - 1) || letters.get(at + 1).is_none_or(|c| c.is_ascii_lowercase());
     }
     let goes_on_small = letters.get(at + 1).is_some_and(|next| next.is_ascii_lowercase());
-    goes_on_small && !is_plural_end(letters, at + 1)
+    goes_on_small && !is_plural_end(letters, at + 1) && !is_version(letters, at + 1)
+}
+
+/// The `v` of `WAFv2`.
+fn is_version(letters: &[char], at: usize) -> bool {
+    letters[at] == 'v' && letters.get(at + 1).is_some_and(|next| next.is_ascii_digit())
 }
 
 /// The `s` of `ARNs`.
@@ -117,6 +122,8 @@ mod tests {
             ("DBsToKeep", "dbs_to_keep"),
             ("Ipv6Address", "ipv6_address"),
             ("IPv4Prefixes", "ipv4_prefixes"),
+            ("WAFv2Rule", "wafv2_rule"),
+            ("TLSv1.2", "tlsv1_2"),
             ("S3Bucket", "s3_bucket"),
             ("x509Data", "x509_data"),
             ("__listOfString", "list_of_string"),
