@@ -231,6 +231,15 @@ fn queues_are_found_by_their_urls() {
     );
     assert_eq!(post("/").form(action).host("us-east-1.queue.amazonaws.com").answer(), "sqs:SendMessage");
     assert_eq!(post(path).header("x-amz-target", "AmazonSQS.SendMessage").answer(), "sqs:SendMessage");
+    let emulated = "/queue/eu-west-1/123456789012/q";
+    assert_eq!(post(emulated).form(action).answer(), format!("sqs:SendMessage QueueUrl={emulated}"));
+    post(emulated).form(action).with(|routed| {
+        let routed = routed.expect("it is routed");
+        assert_eq!((routed.account_hint, routed.region_hint), (Some("123456789012"), Some("eu-west-1")));
+    });
+    for other in ["/queue/", "/123/q", "/123456789012/a/b", "/queue/a/b"] {
+        assert_ne!(post(other).form(action).answer(), format!("sqs:SendMessage QueueUrl={other}"));
+    }
     post(path).form(action).with(|routed| {
         assert_eq!(routed.expect("it is routed").account_hint, Some("123456789012"));
     });

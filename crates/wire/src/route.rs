@@ -51,7 +51,7 @@ pub struct Routed<'a> {
     /// The URI template's labels in its order, decoded: [`Request::labels`]. On an SQS query request to a queue's URL:
     /// `QueueUrl`, the path as sent.
     pub labels: Vec<(&'static str, String)>,
-    /// From the host name.
+    /// From the host name, or the path of a queue's URL.
     pub region_hint: Option<&'a str>,
     /// From the host name, or the path of a queue's URL.
     pub account_hint: Option<&'a str>,
@@ -83,7 +83,7 @@ pub fn route<'a>(
         request,
     };
     let mut routed = find(catalog, &clues)?;
-    routed.region_hint = clues.host.region();
+    routed.region_hint = clues.host.region().or(routed.region_hint);
     routed.account_hint = clues.host.account().or(routed.account_hint);
     Ok(routed)
 }
@@ -198,7 +198,7 @@ fn unsigned<'a>(catalog: &dyn Catalog, clues: &Clues<'_, 'a>) -> Result<Routed<'
 /// The query service whose version and action these are. A queue's URL needs no version.
 fn by_action(catalog: &dyn Catalog, clues: &Clues<'_, '_>) -> Option<&'static Service> {
     let action = clues.form.action.as_deref()?;
-    if queue_account(clues.request.path).is_some() {
+    if QueuePath::parse(clues.request.path).is_some() {
         return catalog.service(SQS);
     }
     let speaks_query = |header: &&ModelHeader| {
@@ -238,14 +238,30 @@ fn is_date(text: &str) -> bool {
 
 const SQS: &str = "sqs";
 
-/// The account of a queue's URL: `/123456789012/name`, or none in `/queue/name`.
-fn queue_account(path: &str) -> Option<Option<&str>> {
-    let (owner, name) = path.strip_prefix('/')?.split_once('/')?;
-    if name.is_empty() || name.contains('/') {
-        return None;
+/// The path of a queue's URL: `/123456789012/name`, of the first generation `/queue/name`, and the emulators'
+/// `/queue/us-east-1/123456789012/name`.
+struct QueuePath<'a> {
+    account: Option<&'a str>,
+    region: Option<&'a str>,
+}
+
+impl<'a> QueuePath<'a> {
+    fn parse(path: &'a str) -> Option<QueuePath<'a>> {
+        let mut segments = path.strip_prefix('/')?.split('/');
+        let first = segments.next()?;
+        let parts = (segments.next()?, segments.next(), segments.next(), segments.next());
+        match (first, parts) {
+            ("queue", (region, Some(account), Some(name), None)) => {
+                let fits = is_region(region) && host::is_account(account) && !name.is_empty();
+                fits.then_some(QueuePath { account: Some(account), region: Some(region) })
+            }
+            (_, ("", ..) | (_, Some(_), ..)) => None,
+            ("queue", _) => Some(QueuePath { account: None, region: None }),
+            (account, _) => {
+                host::is_account(account).then_some(QueuePath { account: Some(account), region: None })
+            }
+        }
     }
-    let is_account = owner.len() == 12 && owner.bytes().all(|b| b.is_ascii_digit());
-    if is_account { Some(Some(owner)) } else { (owner == "queue").then_some(None) }
 }
 
 /// Protocol, then operation.
@@ -311,7 +327,7 @@ fn by_action_name<'a>(
     protocol: Protocol,
     clues: &Clues<'_, 'a>,
 ) -> Result<Routed<'a>, RouteError> {
-    let queue = if service.name == SQS { queue_account(clues.request.path) } else { None };
+    let queue = if service.name == SQS { QueuePath::parse(clues.request.path) } else { None };
     let version = clues.form.version.as_deref();
     let is_known = version
         .map_or(service.name == SQS, |version| version == service.api_version || is_older(service, version));
@@ -320,8 +336,8 @@ fn by_action_name<'a>(
         Some(operation) if is_known => Routed::new(service, operation, protocol),
         _ => return Err(RouteError::unknown_operation(service, protocol, name, clues)),
     };
-    if let Some(account) = queue {
-        routed.account_hint = account;
+    if let Some(queue) = queue {
+        (routed.account_hint, routed.region_hint) = (queue.account, queue.region);
         routed.labels.push(("QueueUrl", clues.request.path.to_owned()));
     }
     Ok(routed)

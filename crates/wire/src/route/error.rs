@@ -97,6 +97,7 @@ impl RouteError {
     pub fn into_fault(self) -> Fault {
         match &self.reason {
             Reason::UnknownService(name) if name.is_empty() => unsigned_and_unknown(),
+            // Chosen: AWS has no host that all services share, so it has no words for this.
             Reason::UnknownService(name) => Fault::framework(
                 "UnknownOperationException",
                 404,

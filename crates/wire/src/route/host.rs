@@ -235,7 +235,7 @@ fn access_point<'h>(owner: &'h str, region: Option<&'h str>, is_object_lambda: b
     Some(HostKind::S3AccessPoint { name, account, region, is_object_lambda })
 }
 
-fn is_account(text: &str) -> bool {
+pub(super) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
