@@ -195,7 +195,7 @@ proptest! {
         inserted in "[ =!</,|a-zA-Z0-9\n\u{e4}-]{0,12}",
         as_overlay in any::<bool>(),
     ) {
-        let original = all()[47 - 1].model;
+        let original = entry_of("sqs").unwrap().model;
         let mut from = at.index(original.len());
         while !original.is_char_boundary(from) {
             from -= 1;
