@@ -1,6 +1,15 @@
 //! The project's own tasks: `cargo xtask <task>`. One module per task.
 
+mod bench;
+mod client;
+mod coverage;
+mod crash;
 mod models;
+mod new_service;
+mod process;
+mod sh;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -17,11 +26,29 @@ struct Args {
 enum Task {
     /// Service models: import them, generate Rust from them, list their operations.
     Models(models::Args),
+    /// The skeleton of a new service.
+    NewService(new_service::Args),
+    /// What a machine can check of the house rules.
+    Tidy,
+    /// Everything that must hold before a change lands.
+    Test(test::Args),
+    /// Each promised figure beside its floor.
+    Bench(bench::Args),
+    /// Kill a node under load, start it again, check every acknowledged write.
+    Crash(crash::Args),
+    /// Write docs/COVERAGE.md.
+    Coverage(coverage::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Models(args) => models::run(args),
+        Task::NewService(args) => new_service::run(&args),
+        Task::Tidy => tidy::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Crash(args) => crash::run(&args),
+        Task::Coverage(args) => coverage::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -62,6 +62,16 @@ pub fn run(args: Args) -> Result<(), String> {
     }
 }
 
+/// As `cargo xtask models gen --check`.
+pub fn run_check() -> Result<(), String> {
+    generate::run(true, &[])
+}
+
+/// As `cargo xtask models gen <service>`.
+pub fn run_gen(service: &str) -> Result<(), String> {
+    generate::run(false, &[service.to_owned()])
+}
+
 /// Names of all models, sorted.
 fn names_of_models() -> Result<Vec<String>, String> {
     let mut names = Vec::new();

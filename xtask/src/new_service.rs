@@ -22,10 +22,15 @@ pub fn run(args: &Args) -> Result<(), String> {
     }
     let write = |path: std::path::PathBuf, text: String| -> Result<(), String> {
         let dir = path.parent().expect("every path here has a folder");
-        fs::create_dir_all(dir).and_then(|()| fs::write(&path, text)).map_err(|error| format!("{}: {error}", path.display()))
+        fs::create_dir_all(dir)
+            .and_then(|()| fs::write(&path, text))
+            .map_err(|error| format!("{}: {error}", path.display()))
     };
     if !api.exists() {
-        write(api.join("Cargo.toml"), manifest(&format!("pileus-api-{name}"), &format!("{title} as types."), API_DEPENDENCIES))?;
+        write(
+            api.join("Cargo.toml"),
+            manifest(&format!("pileus-api-{name}"), &format!("{title} as types."), API_DEPENDENCIES),
+        )?;
         write(api.join("ops.txt"), String::new())?;
         let map = format!(
             "//! {title} as types. `gen.rs` is written by `cargo xtask models gen {name}` from `ops.txt` and the model.\n\n#[path = \"gen.rs\"]\nmod generated;\n\npub use generated::*;\n"
@@ -34,7 +39,10 @@ pub fn run(args: &Args) -> Result<(), String> {
         models::run_gen(name)?;
     }
     let dependencies = SERVICE_DEPENDENCIES.replace("{name}", name);
-    write(service.join("Cargo.toml"), manifest(&format!("pileus-svc-{name}"), &format!("The behaviour of {title}."), &dependencies))?;
+    write(
+        service.join("Cargo.toml"),
+        manifest(&format!("pileus-svc-{name}"), &format!("The behaviour of {title}."), &dependencies),
+    )?;
     let map = format!(
         "//! {title}.\n//!\n//! | File | Holds |\n//! |------|-------|\n//!\n//! Where we differ from AWS, and why: `docs/services/{name}.md`.\n\nuse pileus_platform::Service;\n\npub fn service() -> Service {{\n    Service::new(pileus_api_{name}::SERVICE)\n}}\n"
     );
@@ -42,12 +50,13 @@ pub fn run(args: &Args) -> Result<(), String> {
     println!("Written: crates/api/{name}, services/{name}. Now:");
     println!("  1. Cargo.toml: pileus-api-{name} and pileus-svc-{name} among the workspace's dependencies");
     println!("  2. crates/node/src/services.rs: pileus_svc_{name}::service()");
-    println!("  3. crates/api/{name}/ops.txt: the operations you begin with; then `cargo xtask models gen {name}`");
+    println!(
+        "  3. crates/api/{name}/ops.txt: the operations you begin with; then `cargo xtask models gen {name}`"
+    );
     Ok(())
 }
 
-const API_DEPENDENCIES: &str =
-    "[dependencies]\npileus-core.workspace = true\npileus-wire.workspace = true\n\n[dev-dependencies]\npileus-models.workspace = true\n";
+const API_DEPENDENCIES: &str = "[dependencies]\npileus-core.workspace = true\npileus-wire.workspace = true\n\n[dev-dependencies]\npileus-models.workspace = true\n";
 const SERVICE_DEPENDENCIES: &str = "[dependencies]\npileus-api-{name}.workspace = true\npileus-core.workspace = true\npileus-platform.workspace = true\npileus-store.workspace = true\nthiserror.workspace = true\ntracing.workspace = true\n";
 
 fn manifest(name: &str, description: &str, dependencies: &str) -> String {

@@ -58,7 +58,15 @@ pub fn venv() -> Result<PathBuf, String> {
         return Ok(python);
     }
     sh::run("python3", ["-m", "venv", &dir.to_string_lossy()])?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "tests/python/requirements.txt"];
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+        "tests/python/requirements.txt",
+    ];
     sh::run(&python.to_string_lossy(), pip)?;
     fs::write(&stamp, text).map_err(|error| format!("{}: {error}", stamp.display()))?;
     Ok(python)

@@ -111,7 +111,10 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 pub fn reset(reset: Reset) -> Result<(), String> {
     if !reset.yes {
-        eprint!("This forgets every resource, message and identity of the node on port {}. Type `yes`: ", reset.node.port);
+        eprint!(
+            "This forgets every resource, message and identity of the node on port {}. Type `yes`: ",
+            reset.node.port
+        );
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).map_err(|error| error.to_string())?;
         if line.trim() != "yes" {
@@ -139,7 +142,13 @@ pub fn iam(iam: Iam) -> Result<(), String> {
     }
     for denial in denials {
         let text = |key: &str| denial.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-        println!("{} request {}\n{}\n\n{}\n", text("time"), text("request_id"), text("message"), text("explanation"));
+        println!(
+            "{} request {}\n{}\n\n{}\n",
+            text("time"),
+            text("request_id"),
+            text("message"),
+            text("explanation")
+        );
     }
     Ok(())
 }
@@ -156,7 +165,13 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_their_unit() {
-        let cases = [("90s", Ok(90.0)), ("15m", Ok(900.0)), ("36h", Ok(129_600.0)), ("35d", Ok(3_024_000.0)), ("7", Ok(7.0))];
+        let cases = [
+            ("90s", Ok(90.0)),
+            ("15m", Ok(900.0)),
+            ("36h", Ok(129_600.0)),
+            ("35d", Ok(3_024_000.0)),
+            ("7", Ok(7.0)),
+        ];
         for (text, expected) in cases {
             assert_eq!(seconds(text), expected, "{text}");
         }

@@ -19,8 +19,8 @@ pub fn ask(port: u16, method: &str, path: &str, body: Option<Value>) -> Result<V
 
 async fn send(port: u16, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await;
-    let stream =
-        stream.map_err(|error| format!("no node answers on port {port} ({error}). Start one with `pileus up`"))?;
+    let stream = stream
+        .map_err(|error| format!("no node answers on port {port} ({error}). Start one with `pileus up`"))?;
     let failed = |error: hyper::Error| format!("the node on port {port} broke off: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     tokio::spawn(connection);

@@ -72,7 +72,11 @@ fn namespaces() -> Finding {
     let restricted = read("/proc/sys/kernel/unprivileged_userns_clone") == "0"
         || read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1";
     let seen = match missing.is_empty() {
-        true => format!("{} (user namespaces: {})", kinds.join(" "), if users == "0" { "none allowed" } else { "allowed" }),
+        true => format!(
+            "{} (user namespaces: {})",
+            kinds.join(" "),
+            if users == "0" { "none allowed" } else { "allowed" }
+        ),
         false => format!("without {}", missing.join(" ")),
     };
     let advice = if !missing.is_empty() {
@@ -91,7 +95,8 @@ fn cgroups() -> Finding {
         .into_iter()
         .filter(|name| Path::new("/sys/fs/cgroup").join(name).is_dir())
         .collect();
-    let has_unified = ["memory", "cpu", "pids"].iter().all(|name| unified.split_whitespace().any(|c| c == *name));
+    let has_unified =
+        ["memory", "cpu", "pids"].iter().all(|name| unified.split_whitespace().any(|c| c == *name));
     let (seen, advice) = if has_unified {
         (format!("version 2: {unified}"), None)
     } else if legacy.len() == 3 {
@@ -99,7 +104,10 @@ fn cgroups() -> Finding {
     } else {
         (
             format!("version 2: {:?}, version 1: {:?}", unified, legacy.join(" ")),
-            Some("memory, cpu and pids cannot all be limited: functions share the machine unmetered".to_owned()),
+            Some(
+                "memory, cpu and pids cannot all be limited: functions share the machine unmetered"
+                    .to_owned(),
+            ),
         )
     };
     Finding { subject: "cgroups", seen, advice }
@@ -127,15 +135,18 @@ fn descriptors() -> Finding {
     let limits = read("/proc/self/limits");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
     let hard: u64 = line.split_whitespace().nth(4).and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
-    let advice = (hard < 16_384).then(|| "few connections can be open at once: raise `ulimit -Hn`".to_owned());
+    let advice =
+        (hard < 16_384).then(|| "few connections can be open at once: raise `ulimit -Hn`".to_owned());
     Finding { subject: "descriptors", seen: format!("{hard}"), advice }
 }
 
 fn interpreters() -> Finding {
     let path = std::env::var("PATH").unwrap_or_default();
     let on_path = |name: &&str| path.split(':').any(|dir| Path::new(dir).join(name).is_file());
-    let found: Vec<&str> = ["python3", "node", "java", "ruby", "dotnet"].into_iter().filter(on_path).collect();
-    let advice = found.is_empty().then(|| "no interpreter is on the PATH: only compiled functions can run".to_owned());
+    let found: Vec<&str> =
+        ["python3", "node", "java", "ruby", "dotnet"].into_iter().filter(on_path).collect();
+    let advice =
+        found.is_empty().then(|| "no interpreter is on the PATH: only compiled functions can run".to_owned());
     Finding { subject: "interpreters", seen: found.join(" "), advice }
 }
 

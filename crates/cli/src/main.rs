@@ -46,6 +46,9 @@ enum Command {
     Iam(ask::Iam),
     /// Print the certificate of the cloud's own authority
     Ca(ask::Ca),
+    /// Every modelled operation, and whether this binary does it: tab-separated
+    #[command(hide = true)]
+    Operations,
     /// The pure engines, one JSON line at a time, for conformance tools
     #[command(hide = true)]
     Probe,
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Reset(reset) => ask::reset(reset),
         Command::Iam(iam) => ask::iam(iam),
         Command::Ca(ca) => ask::ca(ca),
+        Command::Operations => operations(),
         Command::Probe => probe::run(),
     };
     match result {
@@ -71,4 +75,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn operations() -> Result<(), String> {
+    use std::io::Write as _;
+    let services = pileus_node::services::all();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for entry in pileus_models::all() {
+        let ours = services.iter().find(|service| service.name() == entry.name);
+        for operation in &entry.service().operations {
+            let done = ours.is_some_and(|service| service.implements(operation.name));
+            let state = if done { "yes" } else { "no" };
+            writeln!(out, "{}\t{}\t{state}", entry.name, operation.name)
+                .map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
 }

@@ -62,7 +62,9 @@ mod tests {
 
     #[test]
     fn every_line_is_answered_whatever_it_holds() {
-        for line in ["", "nonsense", "{}", "[1]", r#"{"id":7,"kind":"no such"}"#, r#"{"id":7,"kind":"sigv4"}"#] {
+        for line in
+            ["", "nonsense", "{}", "[1]", r#"{"id":7,"kind":"no such"}"#, r#"{"id":7,"kind":"sigv4"}"#]
+        {
             let reply = answer(line.as_bytes());
             assert!(reply.get("error").is_some(), "{line}: {reply}");
         }

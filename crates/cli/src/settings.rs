@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let file: Settings = toml::from_str("port = 5000\nprofile = \"server\"\nlimits = \"aws\"").expect("valid");
+        let file: Settings =
+            toml::from_str("port = 5000\nprofile = \"server\"\nlimits = \"aws\"").expect("valid");
         let flags = Settings { port: Some(6000), ..Settings::default() };
         let config = flags.over(file).node_config().expect("valid");
         assert_eq!(config.listen.port(), 6000);

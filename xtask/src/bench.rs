@@ -1,0 +1,125 @@
+//! `cargo xtask bench`: each promised figure beside its floor, in one run on one machine.
+//!
+//! Every load runs against a server in a process of its own; "CPU" is that process's user and system time per request.
+
+#![allow(clippy::disallowed_methods)] // a benchmark measures real time
+
+mod floor;
+mod load;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pileus_core::SeededRng;
+use pileus_store::Store;
+use pileus_store::bench::{self as raw, Load, RealClock};
+
+use crate::process::{self, Process};
+use load::Scenario;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Seconds for each figure
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Concurrent connections
+    #[arg(long, default_value_t = 32)]
+    clients: usize,
+    /// Also queue this many messages of 1 KB and measure memory and receive cost
+    #[arg(long, default_value_t = 0)]
+    messages: usize,
+    /// For this program itself: serve the floor on a port
+    #[arg(long, hide = true)]
+    serve_floor: Option<u16>,
+}
+
+pub fn run(args: &Args) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    match args.serve_floor {
+        Some(port) => runtime.block_on(floor::serve(port)),
+        None => runtime.block_on(measure(args)),
+    }
+}
+
+async fn measure(args: &Args) -> Result<(), String> {
+    let binary = process::binary("release")?;
+    let dir = std::env::temp_dir().join(format!("pileus-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
+    let result = all(args, &binary, &dir).await;
+    let _ = std::fs::remove_dir_all(&dir);
+    result
+}
+
+async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
+    let seconds = Duration::from_secs(args.seconds);
+    println!("{:<44} {:>12} {:>12} {:>10} {:>10}", "", "per second", "CPU us", "p50 ms", "p99 ms");
+
+    let port = process::free_port()?;
+    let mut command = std::process::Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
+    command.args(["bench", "--serve-floor", &port.to_string()]);
+    let floor = Process::start(command, port, "/").await?;
+    let bare = load::run(&floor, Scenario::CallerIdentity, args.clients, seconds).await?;
+    bare.print("floor: bare hyper answer");
+    drop(floor);
+
+    let raw_rate = raw_group_commit(&dir.join("raw"), args.clients, seconds).await?;
+
+    let node = process::pileus(binary, &dir.join("node"), "fjall", process::free_port()?).await?;
+    let (first_answer, idle) = (node.first_answer, node.rss_mib());
+    let identity = load::run(&node, Scenario::CallerIdentity, args.clients, seconds).await?;
+    identity.print("sts GetCallerIdentity");
+    let send = load::run(&node, Scenario::SqsSend, args.clients, seconds).await?;
+    send.print("sqs SendMessage 1 KB, durable");
+    let cycle = load::run(&node, Scenario::SqsCycle, args.clients, seconds).await?;
+    cycle.print("sqs send + receive + delete");
+    let wake = load::long_poll_wake(&node, 200).await?;
+
+    println!();
+    let rows = [
+        ("GetCallerIdentity CPU / bare answer", identity.cpu_us / bare.cpu_us, 2.5, "x"),
+        ("SendMessage CPU", send.cpu_us, 60.0, "us"),
+        ("SendMessage CPU: cycle of three calls", cycle.cpu_us, 150.0, "us"),
+        ("long-poll wake, p99", wake.as_secs_f64() * 1e3, 2.0, "ms"),
+        ("first answer on an empty directory", first_answer.as_secs_f64() * 1e3, 50.0, "ms"),
+        ("resident when idle", idle, 25.0, "MiB"),
+    ];
+    for (name, value, limit, unit) in rows {
+        verdict(name, value, limit, unit, value <= limit);
+    }
+    let share = send.per_second / raw_rate * 100.0;
+    verdict("SendMessage rate / raw group commit", share, 60.0, "% (at least)", share >= 60.0);
+
+    if args.messages > 0 {
+        let filled = load::fill(&node, args.messages, args.clients).await?;
+        filled.print(&format!("sqs SendMessageBatch, {} messages", args.messages));
+        verdict("resident with them queued", node.rss_mib(), 200.0, "MiB", node.rss_mib() <= 200.0);
+        let deep = load::run(&node, Scenario::SqsCycleDeep, args.clients, seconds).await?;
+        deep.print("sqs receive + delete, deep queue");
+    }
+    Ok(())
+}
+
+fn verdict(name: &str, value: f64, limit: f64, unit: &str, holds: bool) {
+    println!("{} {name:<42} {value:>10.2}  promised {limit} {unit}", if holds { "ok  " } else { "OVER" });
+}
+
+/// What the store alone reaches: the floor of everything durable.
+async fn raw_group_commit(dir: &Path, clients: usize, time: Duration) -> Result<f64, String> {
+    let clock = Arc::new(RealClock::default());
+    let kv = raw::open("fjall", dir, clock.clone()).map_err(|error| error.to_string())?;
+    let store = Store::new(kv, clock, Arc::new(SeededRng::new(1)));
+    let report = raw::group_commit(store.clone(), Load::BlindPut, clients, 1_024, time).await;
+    let report = report.map_err(|error| error.to_string())?;
+    println!(
+        "{:<44} {:>12.0} {:>12.1} {:>10.2} {:>10.2}",
+        "floor: raw group commit, 1 KB (fjall)",
+        report.commits_per_second,
+        report.cpu_us,
+        report.p50.as_secs_f64() * 1e3,
+        report.p99.as_secs_f64() * 1e3
+    );
+    store.close().await.map_err(|error| error.to_string())?;
+    Ok(report.commits_per_second)
+}

@@ -1,0 +1,104 @@
+//! A signing client over one kept-alive connection, for benchmarks and crash cycles.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use pileus_core::Timestamp;
+use pileus_wire::sigv4::{Credentials, PayloadMode, RequestView, Signing, sha256_hex, sign};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+/// One connection. Reconnect by making another.
+pub struct Client {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+/// An answer, or that there was none.
+pub struct Answer {
+    pub status: u16,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Client {
+    pub async fn connect(port: u16) -> Result<Client, String> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        tokio::spawn(connection);
+        Ok(Client { sender, host: format!("127.0.0.1:{port}") })
+    }
+
+    /// An awsJson 1.0 call.
+    pub async fn json(&mut self, service: &str, target: &str, body: &Value) -> Result<Answer, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.0"));
+        headers.insert("x-amz-target", HeaderValue::from_str(target).map_err(|error| error.to_string())?);
+        self.signed(service, headers, Bytes::from(body.to_string())).await
+    }
+
+    /// An awsQuery call.
+    pub async fn query(&mut self, service: &str, parameters: &[(&str, &str)]) -> Result<Answer, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let sorted: BTreeMap<_, _> = parameters.iter().copied().collect();
+        let pairs: Vec<String> = sorted.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        self.signed(service, headers, Bytes::from(pairs.join("&"))).await
+    }
+
+    async fn signed(&mut self, service: &str, mut headers: HeaderMap, body: Bytes) -> Result<Answer, String> {
+        headers.insert("host", HeaderValue::from_str(&self.host).map_err(|error| error.to_string())?);
+        let credentials = Credentials { access_key: "test", secret_key: "test", session_token: None };
+        let payload = PayloadMode::Sha256(sha256_hex(&body));
+        let signing = Signing::new(credentials, "us-east-1", service, now()).payload(payload);
+        let view = RequestView { method: "POST", path: "/", query: "", headers: &headers, authority: None };
+        let signed = sign(&view, &signing);
+        self.send("POST", "/", signed.headers, body).await
+    }
+
+    /// An unsigned request.
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, String> {
+        let mut request = Request::builder().method(method).uri(path).body(Full::new(body));
+        if let Ok(request) = &mut request {
+            *request.headers_mut() = headers;
+        }
+        let request = request.map_err(|error| error.to_string())?;
+        self.sender.ready().await.map_err(|error| error.to_string())?;
+        let response = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok(Answer { status, body })
+    }
+
+    pub async fn get(&mut self, path: &str) -> Result<Answer, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_str(&self.host).map_err(|error| error.to_string())?);
+        self.send("GET", path, headers, Bytes::new()).await
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // a client has a clock of its own
+fn now() -> Timestamp {
+    Timestamp::EPOCH + std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
+}
