@@ -138,3 +138,30 @@ pub mod rows {
             .map_err(|_| StoreError::corrupt("the expiry of a lease is not a time"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_lease_in_rows_has_one_holder_until_it_ends_or_is_released() {
+        let (store, _) = testing::memory().unwrap();
+        let kv = &**store.kv();
+        let (ttl, start) = (Duration::from_secs(10), Timestamp::from_secs(1_000));
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let first = rows::acquire(kv, "a", ttl, start).await.unwrap().unwrap();
+        assert_eq!(rows::acquire(kv, "a", ttl, after(9)).await.unwrap(), None);
+        assert!(rows::renew(kv, "a", first, ttl, after(9)).await.unwrap());
+        assert_eq!(rows::acquire(kv, "a", ttl, after(18)).await.unwrap(), None);
+        let second = rows::acquire(kv, "a", ttl, after(19)).await.unwrap().unwrap();
+        assert!(second > first);
+        assert!(!rows::renew(kv, "a", first, ttl, after(19)).await.unwrap());
+        rows::release(kv, "a", first).await.unwrap();
+        assert_eq!(rows::acquire(kv, "a", ttl, after(20)).await.unwrap(), None);
+        rows::release(kv, "a", second).await.unwrap();
+        let third = rows::acquire(kv, "a", ttl, after(20)).await.unwrap().unwrap();
+        assert!(third > second);
+    }
+}

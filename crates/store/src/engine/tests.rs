@@ -199,3 +199,25 @@ async fn a_read_only_disk_is_said_at_once_and_loses_nothing() {
         assert_eq!(present(&store, 0..3).await, [1], "{name}");
     }
 }
+
+#[tokio::test]
+#[ignore = "writes 900 MB"]
+async fn journals_do_not_pile_up_when_some_spaces_are_idle() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(super::fjall::open, dir.path()).unwrap();
+    let idle = Space::ALL.into_iter().fold(Batch::new(), |batch, space| batch.put(space, "idle", "x"));
+    store.write(idle, Durability::Durable).await.unwrap();
+    let mut most = 0;
+    for key in 0..900u32 {
+        let batch = Batch::new().put(Space::Log, key.to_be_bytes().to_vec(), noise(u64::from(key), 1 << 20));
+        store.write(batch, Durability::Durable).await.unwrap();
+        let files = std::fs::read_dir(dir.path().join("fjall")).unwrap();
+        let journals = files.filter(|file| {
+            file.as_ref()
+                .is_ok_and(|file| file.path().extension().is_some_and(|extension| extension == "jnl"))
+        });
+        most = most.max(journals.count());
+    }
+    assert!(most <= 8, "{most} journals of 64 MB");
+    eprintln!("at most {most} journals");
+}
