@@ -12,12 +12,14 @@
 //! | `codec/fault.rs`    | faults, framed as each protocol and service does                                   |
 //! | `codec/events.rs`   | events of event streams                                                            |
 //! | `codec/client.rs`   | the client's side: requests written, answers read                                  |
+//! | `codec/fuzz.rs`     | one entry per decoder that takes bytes from anywhere                               |
 //! | `codec/time.rs`, `codec/percent.rs` | timestamps; percent-encoding                                       |
 
 pub mod cbor;
 pub mod client;
 pub mod coercion;
 pub mod events;
+pub mod fuzz;
 pub mod json;
 pub mod percent;
 pub mod query;
@@ -27,6 +29,8 @@ pub mod xml;
 mod fault;
 mod rest;
 mod rpc;
+#[cfg(test)]
+mod tests;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;

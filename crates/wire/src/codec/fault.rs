@@ -38,10 +38,10 @@ pub fn encode(
     let has_no_body = is_head || status == StatusCode::NOT_MODIFIED || status == StatusCode::NO_CONTENT;
     let mut response = Response::new(status, if has_no_body { Bytes::new() } else { body.into() });
     response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(rpc::content_type(protocol)));
-    if protocol.is_rest() {
-        if let (Some(shape), Some(members)) = (view.shape, view.members()) {
-            rest::write_headers(shape, members, &mut response.headers);
-        }
+    if protocol.is_rest()
+        && let (Some(shape), Some(members)) = (view.shape, view.members())
+    {
+        rest::write_headers(shape, members, &mut response.headers);
     }
     if protocol == Protocol::RestJson1 {
         set_header(&mut response.headers, "x-amzn-errortype", view.code());
@@ -209,10 +209,10 @@ impl<'a> FaultView<'a> {
         if let Some(code) = qualified_code {
             pair(&mut out, "__type", &code);
         }
-        if select == Select::Body {
-            if let Some((key, value)) = self.lambda_type() {
-                pair(&mut out, key, value);
-            }
+        if select == Select::Body
+            && let Some((key, value)) = self.lambda_type()
+        {
+            pair(&mut out, key, value);
         }
         if let Some((key, text)) = self.message() {
             pair(&mut out, key, text);

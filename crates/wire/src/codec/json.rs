@@ -37,6 +37,9 @@ pub fn decode(
     if reader.lexer.is_at_end() {
         return if body.iter().all(u8::is_ascii_whitespace) { Ok(()) } else { Err(coercion::malformed()) };
     }
+    if reader.lexer.peek()? == b'n' {
+        return Err(coercion::malformed());
+    }
     reader.structure(shape, select, into, Place::Member)?;
     reader.end()
 }

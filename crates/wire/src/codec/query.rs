@@ -202,7 +202,7 @@ impl Reader {
                 // A key alone: an empty value, of which nothing is to be said.
                 None => match value.shape.kind {
                     Kind::String | Kind::Structure | Kind::Union | Kind::List | Kind::Map => {
-                        drop(slot.slot())
+                        let _ = slot.slot();
                     }
                     _ => return Err(self.refuse(item, "")),
                 },

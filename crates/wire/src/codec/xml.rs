@@ -280,7 +280,7 @@ impl<'a> Reader<'a> {
                 reader.value(value, &start, map.push(text))
             }
             (None, Some(text)) if value.shape.kind == Kind::String => {
-                drop(map.push(text).slot());
+                let _ = map.push(text).slot();
                 Ok(())
             }
             (None, None) if has_value => Ok(()),
@@ -317,10 +317,12 @@ fn attributes(shape: &'static Shape, start: &BytesStart<'_>, into: &mut dyn Stru
 
 fn finish_flat_maps(shape: &'static Shape, into: &mut dyn Struct) {
     for (at, member) in shape.members().iter().enumerate() {
-        if member.is_flattened && member.shape.kind == Kind::Map && into.get(at).is_present() {
-            if let Some(Slot::Map(map)) = into.get_mut(at).map(Val::slot) {
-                map.finish();
-            }
+        if member.is_flattened
+            && member.shape.kind == Kind::Map
+            && into.get(at).is_present()
+            && let Some(Slot::Map(map)) = into.get_mut(at).map(Val::slot)
+        {
+            map.finish();
         }
     }
 }

