@@ -1,0 +1,277 @@
+//! What a node remembers of a queue's order: cursors, claims and wake-ups. All of it may be lost or stale; the transaction
+//! that takes a message decides.
+//!
+//! A queue is consumed from the head of an ordered index, so its head is a graveyard of removed rows. Each stream (one
+//! partition of that index) therefore keeps a low-water cursor below which no row exists. It rises with every look at the
+//! index and falls when a commit, here or on another node, says that it has put a row below (`Subscription::take_low`). A
+//! look that was under way meanwhile learns of that through its cap. Wakes may be lost between nodes, so the cursor falls to
+//! zero once in a while.
+//!
+//! Consumers of one node do not race for the same rows: each claims what it is about to take.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pileus_store::{Entry, KeyRange, Space, Store, StoreError, Subscription, Topic};
+use tokio::sync::watch;
+
+use crate::keys;
+use crate::queue::count::Counts;
+
+/// How long a cursor is trusted, in the node's own time.
+const TRUST: Duration = Duration::from_secs(60);
+
+/// One generation of a queue, as this node knows it.
+pub struct Lane {
+    streams: Vec<Stream>,
+    turn: AtomicUsize,
+    /// The earliest moment at which something that was put aside here becomes visible, for those who wait.
+    timer: watch::Sender<u64>,
+    /// Messages in flight: counted, then kept up by what this node does.
+    in_flight: AtomicI64,
+    arrivals: Topic,
+    last_count: Mutex<Option<(Counts, Duration)>>,
+}
+
+struct Stream {
+    prefix: Bytes,
+    state: Mutex<StreamState>,
+}
+
+struct StreamState {
+    subscription: Subscription,
+    /// No row lies below, as a suffix of `prefix`.
+    low: Bytes,
+    /// No row is to be had before this moment.
+    quiet_until: u64,
+    /// Looks under way: each with the lowest row that was put in since it began.
+    looks: Vec<(u64, Option<Bytes>)>,
+    next_look: u64,
+    claimed: HashSet<Bytes>,
+    checked_at: Duration,
+}
+
+/// What a look at a stream found.
+pub struct Look {
+    pub claims: Vec<Claim>,
+    /// When the next row becomes available, as far as the look saw; `u64::MAX`: there is none.
+    pub next_at: u64,
+}
+
+/// A row that this consumer may try to take, and no other of this node. Dropping it gives it back.
+pub struct Claim {
+    lane: Arc<Lane>,
+    pub stream: usize,
+    pub suffix: Bytes,
+    pub value: Bytes,
+}
+
+impl Lane {
+    /// # Arguments
+    /// `prefixes`: the streams, each an ordered range of keys in the index space.
+    pub fn new(store: &Store, generation: u64, prefixes: impl Iterator<Item = Bytes>) -> Lane {
+        let streams = prefixes.map(|prefix| Stream {
+            state: Mutex::new(StreamState {
+                subscription: store.subscribe(&Topic::new(prefix.clone())),
+                low: Bytes::new(),
+                quiet_until: 0,
+                looks: Vec::new(),
+                next_look: 0,
+                claimed: HashSet::new(),
+                checked_at: Duration::ZERO,
+            }),
+            prefix,
+        });
+        Lane {
+            streams: streams.collect(),
+            turn: AtomicUsize::new(0),
+            timer: watch::Sender::new(u64::MAX),
+            in_flight: AtomicI64::new(0),
+            arrivals: Topic::new(keys::arrivals(generation)),
+            last_count: Mutex::new(None),
+        }
+    }
+
+    pub fn arrivals(&self) -> &Topic {
+        &self.arrivals
+    }
+
+    /// All streams, beginning with another one each time.
+    pub fn round(&self) -> impl Iterator<Item = usize> + use<> {
+        let (count, first) = (self.streams.len(), self.turn.fetch_add(1, Ordering::Relaxed));
+        (0..count).map(move |step| (first + step) % count)
+    }
+
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub fn prefix(&self, stream: usize) -> &Bytes {
+        &self.streams[stream].prefix
+    }
+
+    /// The range in which the stream's rows lie.
+    pub fn range(&self, stream: usize) -> KeyRange {
+        let stream = &self.streams[stream];
+        let mut state = stream.lock();
+        state.take_hints();
+        KeyRange::prefix(stream.prefix.clone()).starting_at(keys::join(&stream.prefix, &state.low))
+    }
+
+    /// Claims up to `want` rows that lie at or below the moment `upper`. `at`: the node's own time.
+    pub async fn look(
+        self: &Arc<Lane>,
+        store: &Store,
+        stream: usize,
+        upper: u64,
+        want: usize,
+        at: Duration,
+    ) -> Result<Look, StoreError> {
+        let this = &self.streams[stream];
+        let (look, low, limit) = {
+            let mut state = this.lock();
+            state.take_hints();
+            if at.saturating_sub(state.checked_at) > TRUST {
+                state.lower(Bytes::new(), 0);
+                state.checked_at = at;
+            }
+            if state.quiet_until > upper {
+                return Ok(Look { claims: Vec::new(), next_at: state.quiet_until });
+            }
+            (state.begin(), state.low.clone(), want + state.claimed.len() + 1)
+        };
+        let look = UnderWay { stream: this, id: look };
+        let range = KeyRange::prefix(this.prefix.clone()).starting_at(keys::join(&this.prefix, &low));
+        let page = store.scan(Space::Index, &range, limit).await?;
+
+        let mut state = this.lock();
+        let cap = state.end(look.id);
+        let suffixes = page.entries.iter().map(|entry| this.suffix(entry));
+        let first = suffixes.clone().next();
+        let next_at = suffixes.clone().map(|suffix| keys::suffix_at(&suffix)).find(|moment| *moment > upper);
+        let next_at = next_at.unwrap_or(if page.more { upper } else { u64::MAX });
+        let rise = first.clone().unwrap_or_else(|| Bytes::copy_from_slice(&upper.to_be_bytes()));
+        let first_at = first.map_or(u64::MAX, |suffix| keys::suffix_at(&suffix));
+        match cap {
+            Some(cap) => state.low = cap.min(rise),
+            None => {
+                state.low = rise;
+                state.quiet_until = if first_at > upper { first_at } else { 0 };
+            }
+        }
+        let mut claims = Vec::new();
+        for (suffix, entry) in suffixes.zip(&page.entries) {
+            let is_due = keys::suffix_at(&suffix) <= upper;
+            if !is_due || claims.len() == want {
+                break;
+            }
+            if state.claimed.insert(suffix.clone()) {
+                claims.push(Claim { lane: self.clone(), stream, suffix, value: entry.value.clone() });
+            }
+        }
+        Ok(Look { claims, next_at })
+    }
+
+    /// Tells those who wait that something becomes visible at `moment`.
+    pub fn put_aside_until(&self, moment: u64, now: u64) {
+        self.timer.send_if_modified(|earliest| {
+            let is_news = moment < *earliest || *earliest <= now;
+            if is_news {
+                *earliest = moment;
+            }
+            is_news
+        });
+    }
+
+    pub fn timer(&self) -> watch::Receiver<u64> {
+        self.timer.subscribe()
+    }
+
+    /// What was counted last, and when in the node's own time.
+    pub fn last_count(&self) -> Option<(Counts, Duration)> {
+        *self.last_count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_count(&self, counts: Counts, at: Duration) {
+        *self.last_count.lock().unwrap_or_else(PoisonError::into_inner) = Some((counts, at));
+        self.in_flight.store(counts.in_flight as i64, Ordering::Relaxed);
+    }
+
+    /// Keeps the number of messages in flight up.
+    pub fn add_in_flight(&self, change: i64) {
+        self.in_flight.fetch_add(change, Ordering::Relaxed);
+    }
+
+    /// Whether `limit` may be reached: what ran out of its timeout is not noticed before the next count.
+    pub fn may_have_in_flight(&self, limit: u64) -> bool {
+        self.in_flight.load(Ordering::Relaxed) >= limit as i64
+    }
+}
+
+impl Stream {
+    fn lock(&self) -> MutexGuard<'_, StreamState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn suffix(&self, entry: &Entry) -> Bytes {
+        entry.key.slice(self.prefix.len()..)
+    }
+}
+
+impl StreamState {
+    fn take_hints(&mut self) {
+        let moment = self.subscription.take_low();
+        if moment != u64::MAX {
+            self.lower(Bytes::copy_from_slice(&moment.to_be_bytes()), moment);
+        }
+    }
+
+    fn lower(&mut self, low: Bytes, moment: u64) {
+        for (_, cap) in &mut self.looks {
+            *cap = Some(cap.take().map_or_else(|| low.clone(), |cap| cap.min(low.clone())));
+        }
+        self.quiet_until = self.quiet_until.min(moment);
+        if low < self.low {
+            self.low = low;
+        }
+    }
+
+    fn begin(&mut self) -> u64 {
+        self.next_look += 1;
+        self.looks.push((self.next_look, None));
+        self.next_look
+    }
+
+    fn end(&mut self, look: u64) -> Option<Bytes> {
+        let at = self.looks.iter().position(|(id, _)| *id == look)?;
+        self.looks.swap_remove(at).1
+    }
+}
+
+/// Forgets a look that ends early.
+struct UnderWay<'a> {
+    stream: &'a Stream,
+    id: u64,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.stream.lock().end(self.id);
+    }
+}
+
+impl Claim {
+    /// The row's key.
+    pub fn key(&self) -> Bytes {
+        keys::join(self.lane.prefix(self.stream), &self.suffix)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.lane.streams[self.stream].lock().claimed.remove(&self.suffix);
+    }
+}
