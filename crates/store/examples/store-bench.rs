@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pileus_core::SeededRng;
+use pileus_core::{Clock, SeededRng};
 use pileus_store::Store;
 use pileus_store::bench::{self, Load, RealClock};
 
@@ -16,7 +16,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let seconds = rest.first().map_or(Ok(5), |seconds| seconds.parse())?;
     let clock = Arc::new(RealClock::default());
+    let start = clock.monotonic();
     let kv = bench::open(engine, Path::new(directory), clock.clone())?;
+    println!("{engine:<7} opened in {:.1?}, {} KiB resident", clock.monotonic() - start, resident_kib());
     let store = Store::new(kv, clock, Arc::new(SeededRng::new(1)));
     for (name, load, tasks) in [
         ("blind put, 32 tasks", Load::BlindPut, 32),
@@ -28,6 +30,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             bench::group_commit(store.clone(), load, tasks, 1_024, Duration::from_secs(seconds)).await?;
         println!("{engine:<7} {name:<44} {report}");
     }
+    println!("{engine:<7} {} KiB resident", resident_kib());
     store.close().await?;
     Ok(())
+}
+
+fn resident_kib() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.map_or("unknown".into(), |size| size.trim().trim_end_matches(" kB").to_owned())
 }

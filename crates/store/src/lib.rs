@@ -22,7 +22,7 @@
 //! commits, and it runs again if one of them changed. Nothing here assumes that this process is the only one: an engine
 //! whose state is shared between nodes implements the same `Kv`.
 
-#[cfg(feature = "testing")]
+#[cfg(feature = "bench")]
 pub mod bench;
 mod committer;
 pub mod due;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pileus_core::{Clock, Rng};
 
+use crate::kv::SpaceMap;
 use crate::{
     Change, Commit, Direction, Durability, Found, KeyRange, Kv, Lease, Limits, Outcome, Page, Space,
     StoreError, Subscription, Topic, Txn, Version, Wake, Write,
@@ -81,6 +82,7 @@ impl Store {
     /// Runs `run` and commits what it wrote, all or nothing. `run` reads one moment of the store; when a tracked read has
     /// changed by the time of the commit, it runs again on a new moment. So it only reads and writes: an effect outside
     /// goes through the outbox. An error ends the transaction without a trace. A run that wrote nothing commits nothing.
+    /// When the returned future is dropped, the transaction may have been committed or not.
     ///
     /// # Errors
     /// What `run` returned; `Contention` after many conflicts; `Fenced` when a lease given to `Txn::fence` was lost; other
@@ -128,7 +130,8 @@ impl Store {
 
     /// Writes without reading.
     pub async fn write(&self, batch: Batch, durability: Durability) -> Result<Version, StoreError> {
-        let commit = Commit { writes: batch.writes, notify: batch.notify, durability, ..Commit::default() };
+        let Batch { writes, notify } = batch;
+        let commit = Commit { writes: last_of_each_key(writes), notify, durability, ..Commit::default() };
         match self.0.kv.commit(commit).await? {
             Outcome::Committed(version) => Ok(version),
             // Nothing was checked, so only an engine that serializes by aborting answers so, after trying for long.
@@ -191,12 +194,20 @@ impl Batch {
     }
 
     fn push(mut self, space: Space, key: Bytes, change: Change) -> Batch {
-        match self.writes.iter_mut().find(|write| write.space == space && write.key == key) {
-            Some(write) => write.change = change,
-            None => self.writes.push(Write { space, key, change }),
-        }
+        self.writes.push(Write { space, key, change });
         self
     }
+}
+
+fn last_of_each_key(writes: Vec<Write>) -> Vec<Write> {
+    if writes.len() < 2 {
+        return writes;
+    }
+    let mut last = SpaceMap::default();
+    for Write { space, key, change } in writes {
+        last.space_mut(space).insert(key, change);
+    }
+    last.into_entries().map(|(space, key, change)| Write { space, key, change }).collect()
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ pub(crate) mod tail;
 
 use std::ops::RangeBounds;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ::fjall::{
     Database, Guard, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch as WriteBatch,
@@ -87,7 +87,8 @@ struct Fjall {
 }
 
 struct Open {
-    spaces: [Keyspace; Space::ALL.len()],
+    /// Made when first written: making one costs about twenty fsyncs, and the first start should not wait for seven.
+    spaces: [OnceLock<Keyspace>; Space::ALL.len()],
     /// The number of journals at which the last heartbeat was written.
     journals: AtomicUsize,
     /// Last, so that it is dropped after the handles into it.
@@ -102,17 +103,32 @@ impl Open {
             .max_journaling_size(MAX_JOURNAL_BYTES)
             .manual_journal_persist(true)
             .open()?;
-        let mut spaces = Vec::with_capacity(Space::ALL.len());
+        let spaces: [OnceLock<Keyspace>; Space::ALL.len()] = Default::default();
         for space in Space::ALL {
-            spaces.push(database.keyspace(space.name(), || keyspace_options(space))?);
+            if database.keyspace_exists(space.name()) {
+                let keyspace = database.keyspace(space.name(), || keyspace_options(space))?;
+                spaces[space as usize].get_or_init(|| keyspace);
+            }
         }
-        let spaces =
-            spaces.try_into().unwrap_or_else(|_| unreachable!("one keyspace was opened for each space"));
         Ok(Open { spaces, journals: AtomicUsize::new(MAX_JOURNALS), database })
     }
 
-    fn space(&self, space: Space) -> &Keyspace {
-        &self.spaces[space as usize]
+    /// None until the space is first written.
+    fn space(&self, space: Space) -> Option<&Keyspace> {
+        self.spaces[space as usize].get()
+    }
+
+    /// Called by the committer only.
+    fn space_to_write(&self, space: Space) -> Result<&Keyspace, EngineError> {
+        if let Some(keyspace) = self.space(space) {
+            return Ok(keyspace);
+        }
+        let keyspace = self.database.keyspace(space.name(), || keyspace_options(space)).map_err(failed)?;
+        Ok(self.spaces[space as usize].get_or_init(|| keyspace))
+    }
+
+    fn existing(&self) -> impl Iterator<Item = &Keyspace> {
+        self.spaces.iter().filter_map(OnceLock::get)
     }
 
     /// Waits for background work to catch up, unless it has died.
@@ -121,7 +137,7 @@ impl Open {
             keyspace.sealed_memtable_count() >= MAX_SEALED_MEMTABLES
                 || keyspace.l0_table_count() >= MAX_L0_TABLES
         };
-        while self.spaces.iter().any(full) {
+        while self.existing().any(full) {
             // Fails when the database is poisoned, which is what background work does when it dies.
             self.database.persist(PersistMode::Buffer).map_err(failed)?;
             pause();
@@ -141,12 +157,12 @@ impl Open {
         self.journals.store(journals, Ordering::Relaxed);
         tracing::debug!(journals, "flushing every space to let go of old journals");
         let mut batch = WriteBatch::with_capacity(self.database.clone(), self.spaces.len());
-        for keyspace in &self.spaces {
+        for keyspace in self.existing() {
             // An empty memtable is not flushed.
             batch.insert(keyspace, Bytes::from_static(HEARTBEAT_KEY), join_version(0, b""));
         }
         batch.durability(Some(PersistMode::Buffer)).commit().map_err(failed)?;
-        for keyspace in &self.spaces {
+        for keyspace in self.existing() {
             keyspace.rotate_memtable().map_err(failed)?;
         }
         Ok(())
@@ -183,7 +199,8 @@ struct Snapshot {
 
 impl SyncRead for Snapshot {
     fn get(&self, space: Space, key: &[u8]) -> Result<Found, EngineError> {
-        match self.view.get(self.open.space(space), key).map_err(failed)? {
+        let Some(keyspace) = self.open.space(space) else { return Ok(None) };
+        match self.view.get(keyspace, key).map_err(failed)? {
             Some(stored) => split_version(stored.into()).map(Some),
             None => Ok(None),
         }
@@ -196,11 +213,11 @@ impl SyncRead for Snapshot {
         limit: usize,
         direction: Direction,
     ) -> Result<Page, EngineError> {
-        if range.is_empty() {
+        let Some(keyspace) = self.open.space(space).filter(|_| !range.is_empty()) else {
             return Ok(Page::default());
-        }
+        };
         let bounds = (range.start_bound(), range.end_bound());
-        let entries = self.view.range::<&[u8], _>(self.open.space(space), bounds);
+        let entries = self.view.range::<&[u8], _>(keyspace, bounds);
         match direction {
             Direction::Forward => fill_page(entries.filter_map(read_entry), limit),
             Direction::Backward => fill_page(entries.rev().filter_map(read_entry), limit),
@@ -248,10 +265,13 @@ impl Engine for Fjall {
         let open = self.current.get()?;
         open.wait_for_room()?;
         let mut batch = WriteBatch::with_capacity(open.database.clone(), changes.len());
-        for (space, key, (version, value)) in changes.into_entries() {
-            match value {
-                Some(value) => batch.insert(open.space(space), key, join_version(version, &value)),
-                None => batch.remove(open.space(space), key),
+        for (space, changes) in changes.into_spaces() {
+            let keyspace = open.space_to_write(space)?;
+            for (key, (version, value)) in changes {
+                match value {
+                    Some(value) => batch.insert(keyspace, key, join_version(version, &value)),
+                    None => batch.remove(keyspace, key),
+                }
             }
         }
         let mode = match durability {
