@@ -233,6 +233,16 @@ pub(crate) fn put_blob(member: &Member, into: &mut dyn Val, bytes: Bytes) -> Res
     Ok(())
 }
 
+/// Position of the first byte that `is_wanted`. Whole blocks are tested without branches, so that the compiler uses vector
+/// instructions: `is_wanted` should have none either.
+#[inline]
+pub(crate) fn find(bytes: &[u8], is_wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    let (blocks, _) = bytes.as_chunks::<32>();
+    let is_clean = |block: &&[u8; 32]| !block.iter().fold(false, |found, byte| found | is_wanted(*byte));
+    let start = blocks.iter().take_while(is_clean).count() * 32;
+    bytes[start..].iter().position(|byte| is_wanted(*byte)).map(|offset| start + offset)
+}
+
 /// The words for floats that are not finite.
 pub(crate) fn special_float(text: &str) -> Option<f64> {
     match text {

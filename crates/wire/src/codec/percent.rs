@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use super::find;
+
 /// A form's name or value: `+` is a space. `None` if it is not UTF-8.
 pub fn decode_form(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains(['%', '+']) {
+    if find(text.as_bytes(), |byte| (byte == b'%') | (byte == b'+')).is_none() {
         return Some(Cow::Borrowed(text));
     }
     decode_with(text, true).map(Cow::Owned)
@@ -20,23 +22,25 @@ pub fn decode(text: &str) -> Option<Cow<'_, str>> {
 
 /// Percent signs that no two hexadecimal digits follow stand for themselves.
 fn decode_with(text: &str, plus_is_space: bool) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'+' if plus_is_space => out.push(b' '),
-            b'%' => match bytes.get(at..at + 2).and_then(|digits| Some((hex(digits[0])?, hex(digits[1])?))) {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some(at) = find(rest, |byte| (byte == b'%') | (byte == b'+')) {
+        out.extend_from_slice(&rest[..at]);
+        let special = rest[at];
+        rest = &rest[at + 1..];
+        match rest {
+            _ if special == b'+' => out.push(if plus_is_space { b' ' } else { b'+' }),
+            [high, low, after @ ..] => match hex(*high).zip(hex(*low)) {
                 Some((high, low)) => {
                     out.push(high << 4 | low);
-                    at += 2;
+                    rest = after;
                 }
                 None => out.push(b'%'),
             },
-            byte => out.push(*byte),
+            _ => out.push(b'%'),
         }
     }
+    out.extend_from_slice(rest);
     String::from_utf8(out).ok()
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::codec::find;
+
 /// The text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
@@ -272,22 +274,9 @@ impl<'a> Lexer<'a> {
 }
 
 /// Position of the first quote, backslash or control character at or after `at`; the length if there is none.
-pub fn find_special(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    while let Some(chunk) = bytes.get(at..at + 8) {
-        let word = u64::from_ne_bytes(chunk.try_into().expect("the chunk has eight bytes"));
-        let quote = has_zero(word ^ (ONES * u64::from(b'"')));
-        let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        if quote | backslash | control != 0 {
-            break;
-        }
-        at += 8;
-    }
-    let tail = bytes.get(at..).unwrap_or(&[]);
-    let found = tail.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+pub fn find_special(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or(&[]);
+    let found = find(rest, |byte| (byte == b'"') | (byte == b'\\') | (byte < 0x20));
     found.map_or(bytes.len(), |offset| at + offset)
 }
 

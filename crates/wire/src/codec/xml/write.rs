@@ -3,7 +3,7 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::super::query::write_scalar;
-use super::super::{Select, time};
+use super::super::{Select, find, time};
 use crate::schema::{Kind, Member, Shape, TimeFormat};
 use crate::value::{Struct, View};
 
@@ -185,28 +185,21 @@ impl Writer {
 /// Appends text with XML's special characters escaped, as AWS does: quotes and carriage returns too. Characters that XML
 /// cannot carry are written as references, which most parsers take.
 fn escape(out: &mut Vec<u8>, bytes: &[u8], is_attribute: bool) {
-    let mut run = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let escaped: &[u8] = match byte {
-            b'&' => b"&amp;",
-            b'<' => b"&lt;",
-            b'>' => b"&gt;",
-            b'"' => b"&quot;",
-            b'\r' => b"&#xD;",
-            b'\n' if is_attribute => b"&#xA;",
-            b'\t' if is_attribute => b"&#x9;",
-            b'\n' | b'\t' => continue,
-            0..0x20 => {
-                out.extend_from_slice(&bytes[run..at]);
-                out.extend_from_slice(format!("&#x{byte:X};").as_bytes());
-                run = at + 1;
-                continue;
-            }
-            _ => continue,
-        };
-        out.extend_from_slice(&bytes[run..at]);
-        out.extend_from_slice(escaped);
-        run = at + 1;
+    let is_special =
+        |byte: u8| (byte == b'&') | (byte == b'<') | (byte == b'>') | (byte == b'"') | (byte < 0x20);
+    let mut rest = bytes;
+    while let Some(at) = find(rest, is_special) {
+        out.extend_from_slice(&rest[..at]);
+        let byte = rest[at];
+        rest = &rest[at + 1..];
+        match byte {
+            b'&' => out.extend_from_slice(b"&amp;"),
+            b'<' => out.extend_from_slice(b"&lt;"),
+            b'>' => out.extend_from_slice(b"&gt;"),
+            b'"' => out.extend_from_slice(b"&quot;"),
+            b'\n' | b'\t' if !is_attribute => out.push(byte),
+            byte => out.extend_from_slice(format!("&#x{byte:X};").as_bytes()),
+        }
     }
-    out.extend_from_slice(&bytes[run..]);
+    out.extend_from_slice(rest);
 }
