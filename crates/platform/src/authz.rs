@@ -200,27 +200,15 @@ fn session_policies(caller: &Caller) -> Result<Vec<Named<Arc<Policy>>>, Fault> {
     session.policies.iter().map(parse).collect()
 }
 
-fn context(
-    cx: &Cx,
-    access: &Access,
-    principal: &Principal,
-    resource_account: AccountId,
-    own: &PrincipalPolicies,
-) -> Context {
-    let caller = cx.caller();
+/// Condition keys of the request itself, whoever makes it: time, place, origin.
+pub fn request_context(cx: &Cx) -> Context {
     let origin = cx.origin();
     let mut context = Context::new();
-    principal.describe(&mut context);
     context.insert("aws:CurrentTime", cx.now().to_iso8601());
     context.insert("aws:EpochTime", cx.now().as_secs().to_string());
     context.insert("aws:RequestedRegion", cx.region().as_str());
-    context.insert("aws:ResourceAccount", resource_account.as_str());
     context.insert("aws:SecureTransport", origin.is_secure.to_string());
-    context.insert("aws:userid", &*caller.user_id);
     context.insert("aws:ViaAWSService", cx.is_from_service().to_string());
-    if let CallerKind::User { name, .. } = &caller.kind {
-        context.insert("aws:username", &**name);
-    }
     if let Some(ip) = origin.source_ip {
         context.insert("aws:SourceIp", ip.to_string());
     }
@@ -230,22 +218,48 @@ fn context(
     if !origin.referer.is_empty() {
         context.insert("aws:Referer", origin.referer.as_str());
     }
+    context
+}
+
+fn context(
+    cx: &Cx,
+    access: &Access,
+    principal: &Principal,
+    resource_account: AccountId,
+    own: &PrincipalPolicies,
+) -> Context {
+    let caller = cx.caller();
+    let mut context = request_context(cx);
+    principal.describe(&mut context);
+    context.insert("aws:ResourceAccount", resource_account.as_str());
+    context.insert("aws:userid", &*caller.user_id);
+    if let CallerKind::User { name, .. } = &caller.kind {
+        context.insert("aws:username", &**name);
+    }
     for (key, value) in &own.tags {
         context.insert(&format!("aws:PrincipalTag/{key}"), value.as_str());
     }
     if let Some(session) = &caller.session {
         context.insert("aws:TokenIssueTime", session.issued_at.to_iso8601());
-        if !session.context.iter().any(|(key, _)| key == "aws:MultiFactorAuthPresent") {
-            context.insert("aws:MultiFactorAuthPresent", "false");
-        }
+        context.insert("aws:MultiFactorAuthPresent", "false");
         if let Some(source) = &session.source_identity {
             context.insert("aws:SourceIdentity", source.as_str());
         }
         for (key, value) in &session.tags {
             context.insert(&format!("aws:PrincipalTag/{key}"), value.as_str());
         }
-        for (key, value) in &session.context {
-            context.insert(key, value.as_str());
+        // A key with several values is there once for each.
+        for of_one_key in session.context.chunk_by(|(one, _), (next, _)| one == next) {
+            match of_one_key {
+                [(key, value)] => context.insert(key, value.as_str()),
+                several => {
+                    context.insert_many(&several[0].0, several.iter().map(|(_, value)| value.as_str()));
+                }
+            }
+        }
+        if session.has_mfa() {
+            let age = cx.now().since(session.issued_at).as_secs();
+            context.insert("aws:MultiFactorAuthAge", age.to_string());
         }
     }
     for (key, value) in cx.extra_context() {

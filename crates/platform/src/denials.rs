@@ -25,7 +25,8 @@ pub struct Denials(Mutex<VecDeque<Denial>>);
 const KEPT: usize = 256;
 
 impl Denials {
-    pub(crate) fn push(&self, request_id: &str, at: Timestamp, message: &str, explanation: String) {
+    /// Remembers a refusal. For services that judge a request themselves; the pipeline does it for all others.
+    pub fn push(&self, request_id: &str, at: Timestamp, message: &str, explanation: String) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_front();

@@ -61,6 +61,17 @@ pub struct OidcProvider {
     pub thumbprints: Vec<String>,
 }
 
+/// What became of a code from a multi-factor device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MfaCheck {
+    /// Right, and now used up.
+    Accepted,
+    /// Wrong, of another time, or used before.
+    WrongCode,
+    /// The caller has no such device.
+    NoSuchDevice,
+}
+
 /// Answers from IAM's state. Implementations may cache, and must show a change made on this node at once.
 pub trait Identities: Send + Sync + 'static {
     /// # Errors
@@ -87,4 +98,19 @@ pub trait Identities: Send + Sync + 'static {
         account: AccountId,
         url: &'a str,
     ) -> BoxFuture<'a, Result<Option<Arc<OidcProvider>>, Fault>>;
+
+    /// Takes a code of a device of the caller's. A code is good for one use.
+    ///
+    /// # Errors
+    /// Faults of ours, and `NotImplemented` from identities without devices.
+    fn verify_mfa<'a>(
+        &'a self,
+        _caller: &'a Caller,
+        _serial_number: &'a str,
+        _code: &'a str,
+        _now: Timestamp,
+    ) -> BoxFuture<'a, Result<MfaCheck, Fault>> {
+        let text = "pileus does not check MFA codes here yet.";
+        Box::pin(async move { Err(Fault::framework("NotImplemented", 501, text)) })
+    }
 }

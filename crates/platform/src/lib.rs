@@ -11,6 +11,7 @@
 //! | `caller.rs`     | `Caller`: an authenticated principal                                               |
 //! | `identity.rs`   | `Identities`: what the pipeline asks of IAM                                        |
 //! | `session.rs`    | temporary credentials as sealed tokens                                             |
+//! | `outbound.rs`   | `Outbound`: requests to the world outside                                          |
 //! | `authn.rs`      | whose signature is it                                                              |
 //! | `authz.rs`      | may they                                                                           |
 //! | `clock.rs`      | the movable clock; `rng.rs`: the operating system's generator                      |
@@ -28,18 +29,20 @@ mod denials;
 mod dispatch;
 mod identity;
 pub mod metrics;
+mod outbound;
 pub mod pipeline;
 mod platform;
 mod rng;
 mod service;
 mod session;
 
-pub use authz::{Access, ResourcePolicy};
+pub use authz::{Access, ResourcePolicy, request_context};
 pub use caller::{Caller, CallerKind};
 pub use clock::MovableClock;
 pub use cx::{Cx, Origin, Trace};
 pub use denials::{Denial, Denials};
-pub use identity::{AccessKey, Identities, KeyOwner, OidcProvider, PrincipalPolicies, Role};
+pub use identity::{AccessKey, Identities, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Role};
+pub use outbound::{HttpsGet, Outbound, OutboundError, Unconnected};
 pub use platform::{Config, LimitsProfile, Platform, PlatformBuilder, Profile};
 pub use rng::SystemRng;
 pub use service::{Handler, Service};

@@ -14,6 +14,7 @@ use crate::audit::AuditSink;
 use crate::denials::Denials;
 use crate::identity::Identities;
 use crate::metrics::Metrics;
+use crate::outbound::Outbound;
 use crate::service::{ResourcePolicyFn, Service, WorkerFn};
 use crate::session::Sealer;
 
@@ -26,6 +27,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ids: Ids,
     identities: Arc<dyn Identities>,
+    outbound: Arc<dyn Outbound>,
     sealer: Sealer,
     config: Config,
     services: HashMap<&'static str, Service>,
@@ -79,6 +81,7 @@ pub struct PlatformBuilder {
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub identities: Arc<dyn Identities>,
+    pub outbound: Arc<dyn Outbound>,
     /// Seals session tokens; the same on every node of a cloud.
     pub session_key: [u8; 32],
     pub config: Config,
@@ -97,6 +100,7 @@ impl PlatformBuilder {
             clock: self.clock,
             ids: Ids::new(self.rng),
             identities: self.identities,
+            outbound: self.outbound,
             sealer: Sealer::new(&self.session_key),
             config: self.config,
             services: self.services.into_iter().map(|service| (service.name, service)).collect(),
@@ -125,6 +129,11 @@ impl Platform {
 
     pub fn identities(&self) -> &Arc<dyn Identities> {
         &self.0.identities
+    }
+
+    /// The way to the world outside.
+    pub fn outbound(&self) -> &Arc<dyn Outbound> {
+        &self.0.outbound
     }
 
     pub fn sealer(&self) -> &Sealer {
@@ -179,8 +188,7 @@ impl Platform {
 
     /// Whether `operation` of `service` does something here.
     pub fn implements(&self, service: &str, operation: &str) -> bool {
-        let entry = self.service(service).and_then(|service| service.operations.get(operation));
-        entry.is_some_and(|entry| entry.run.is_some())
+        self.service(service).is_some_and(|service| service.implements(operation))
     }
 
     /// # Panics

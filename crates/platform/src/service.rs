@@ -79,6 +79,15 @@ impl Service {
         }
     }
 
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether the operation was added.
+    pub fn implements(&self, operation: &str) -> bool {
+        self.operations.get(operation).is_some_and(|entry| entry.run.is_some())
+    }
+
     /// Adds an operation.
     pub fn op<I, O, E, H>(mut self, operation: Operation<I, O>, handler: H) -> Service
     where

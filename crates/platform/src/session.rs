@@ -32,7 +32,7 @@ pub struct Session {
     #[serde(default)]
     pub source_identity: Option<String>,
     /// Further condition keys that hold for the whole session, such as `aws:MultiFactorAuthPresent` or those of an
-    /// identity provider: `(key, value)`.
+    /// identity provider: `(key, value)`; one after the other for a key with several values.
     #[serde(default)]
     pub context: Vec<(String, String)>,
 }
@@ -63,6 +63,11 @@ pub enum SessionKind {
 }
 
 impl Session {
+    /// Whether the session began with a code from a multi-factor device.
+    pub fn has_mfa(&self) -> bool {
+        self.context.iter().any(|(key, value)| key == "aws:MultiFactorAuthPresent" && value == "true")
+    }
+
     pub fn caller(self) -> Caller {
         let account = self.account;
         let mut caller = match &self.kind {
@@ -92,7 +97,16 @@ impl Sealer {
 
     /// The session token: base64 of format byte, nonce, ciphertext and tag.
     pub fn seal(&self, session: &Session, rng: &dyn Rng) -> String {
+        self.seal_to(session, rng, 0)
+    }
+
+    /// As `seal`, of at least `minimum_length` characters.
+    pub fn seal_to(&self, session: &Session, rng: &dyn Rng, minimum_length: usize) -> String {
         let mut sealed = serde_json::to_vec(session).expect("a session has string keys only, so it is JSON");
+        // Four characters carry three bytes. JSON may end in spaces.
+        let bytes = minimum_length.div_ceil(4) * 3;
+        let padded = bytes.saturating_sub(1 + NONCE_LEN + AES_256_GCM.tag_len());
+        sealed.resize(sealed.len().max(padded), b' ');
         let mut nonce = [0u8; NONCE_LEN];
         rng.fill(&mut nonce);
         self.0
@@ -154,6 +168,21 @@ mod tests {
         }
         for bad in ["", "AQ==", "not base64!", "AAAA"] {
             assert_eq!(sealer.open(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_token_is_filled_up_to_the_length_asked_for() {
+        let sealer = Sealer::new(&[7; 32]);
+        let plain = sealer.seal(&session(), &SeededRng::new(1)).len();
+        for minimum in [0, 1, plain, plain + 1, 4_096] {
+            let token = sealer.seal_to(&session(), &SeededRng::new(1), minimum);
+            assert!(
+                (minimum.max(plain)..minimum.max(plain) + 4).contains(&token.len()),
+                "{minimum}: {}",
+                token.len()
+            );
+            assert_eq!(sealer.open(&token), Some(session()), "{minimum}");
         }
     }
 }

@@ -1,71 +1,52 @@
-//! `AssumeRole`, and the trust policies that guard it.
+//! `AssumeRole`.
 
-use std::sync::{Arc, LazyLock};
-
-use pileus_api_sts::{AssumeRoleRequest, AssumeRoleResponse, AssumedRoleUser};
-use pileus_core::{AccountId, Arn};
-use pileus_iam::Policy;
-use pileus_platform::{Access, CallerKind, Cx, Fault, Profile, ResourcePolicy, Role, SessionKind};
+use pileus_api_sts::{AssumeRoleRequest, AssumeRoleResponse};
+use pileus_platform::{Access, CallerKind, Cx, Fault, Profile};
 
 use crate::credentials::{self, NewSession};
 use crate::error::StsError;
-use crate::{policies, tags};
-
-/// Source: IAM User Guide, "Methods to assume a role", "Role chaining".
-const MAX_CHAINED_SECONDS: i64 = 3_600;
-const DEFAULT_SECONDS: i64 = 3_600;
+use crate::tags::TagAccess;
+use crate::{mfa, policies, role, tags};
 
 /// What the caller must be allowed: the role's trust policy judges the same actions.
 ///
-/// Source: IAM User Guide, "Available keys for AWS STS".
-pub fn access(_: &Cx, input: &AssumeRoleRequest) -> Result<Vec<Access>, Fault> {
+/// A session hands its source identity and its transitive tags on, so that a chained call needs the permissions for them too.
+///
+/// Source: IAM User Guide, "IAM and AWS STS condition context keys", "Monitor and control actions taken with assumed roles".
+pub fn access(cx: &Cx, input: &AssumeRoleRequest) -> Result<Vec<Access>, Fault> {
     let role_arn = input.role_arn.as_deref().unwrap_or_default();
+    role::check_arn(role_arn)?;
+    let calling = cx.caller().session.as_deref();
     let mut access = Access::new("sts:AssumeRole", role_arn)
         .with("sts:RoleSessionName", input.role_session_name.clone().unwrap_or_default());
     if let Some(external_id) = &input.external_id {
         access = access.with("sts:ExternalId", external_id.as_str());
     }
-    if let Some(source) = &input.source_identity {
+    if input.serial_number.is_some() && input.token_code.is_some() {
+        access = mfa::claimed(access);
+    }
+    let handed_on = calling.and_then(|session| session.source_identity.as_ref());
+    let source_identity = input.source_identity.as_ref().or(handed_on);
+    if let Some(source) = source_identity {
         access = access.with("sts:SourceIdentity", source.as_str());
     }
-    let setting = input
-        .source_identity
-        .as_ref()
-        .map(|_| Access { action: "sts:SetSourceIdentity".into(), ..access.clone() });
-    let passed = input.tags.as_deref().unwrap_or_default();
-    let mut accesses =
-        tags::with_tag_accesses(access, passed, input.transitive_tag_keys.as_deref().unwrap_or_default());
+    let setting =
+        source_identity.map(|_| Access { action: "sts:SetSourceIdentity".into(), ..access.clone() });
+    let tagging = TagAccess {
+        passed: input.tags.as_deref().unwrap_or_default(),
+        transitive_keys: input.transitive_tag_keys.as_deref().unwrap_or_default(),
+        calling,
+    };
+    let mut accesses = tagging.needed(access);
     accesses.extend(setting);
     Ok(accesses)
-}
-
-/// The trust policy of a role. A role that does not exist trusts nobody, so that its absence cannot be told from a refusal.
-pub async fn trust_policy(cx: &Cx, arn: &str) -> Result<Option<ResourcePolicy>, Fault> {
-    static NOBODY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
-        let text = r#"{"Version":"2012-10-17","Statement":[]}"#;
-        Arc::new(Policy::parse(text).expect("an empty list of statements is a policy"))
-    });
-    if !arn.contains(":role/") {
-        return Ok(None);
-    }
-    let role = find(cx, arn).await?;
-    let policy = role.map_or_else(|| NOBODY.clone(), |role| role.trust_policy.clone());
-    Ok(Some(ResourcePolicy { name: "role trust policy".into(), policy, must_allow: true }))
-}
-
-async fn find(cx: &Cx, role_arn: &str) -> Result<Option<Arc<Role>>, Fault> {
-    let Ok(arn) = Arn::parse(role_arn) else { return Ok(None) };
-    let Some(account) = AccountId::parse(arn.account()) else { return Ok(None) };
-    let name = arn.resource().rsplit('/').next().unwrap_or_default();
-    let role = cx.platform().identities().role(account, name).await?;
-    Ok(role.filter(|role| role.arn == role_arn))
 }
 
 /// `AssumeRole`: temporary credentials of a role that trusts the caller.
 ///
 /// # Errors
-/// `AccessDenied` (also for a role that does not exist), `ValidationError` for a duration that the role or role chaining does
-/// not permit, `MalformedPolicyDocument`, `PackedPolicyTooLarge`, `InvalidParameterValue` for tags.
+/// `AccessDenied` (also for a role that does not exist, and for a wrong MFA code), `ValidationError` for a duration that the role
+/// or role chaining does not permit, `MalformedPolicyDocument`, `PackedPolicyTooLarge`, `InvalidParameterValue` for tags.
 ///
 /// Source: STS API Reference, "AssumeRole".
 pub async fn assume_role(cx: &Cx, input: AssumeRoleRequest) -> Result<AssumeRoleResponse, StsError> {
@@ -75,27 +56,30 @@ pub async fn assume_role(cx: &Cx, input: AssumeRoleRequest) -> Result<AssumeRole
     if cx.caller().is_root() && cx.platform().config().profile == Profile::Server {
         return Err(StsError::AccessDenied("Roles may not be assumed by root accounts.".to_owned()));
     }
-    if input.serial_number.is_some() || input.token_code.is_some() {
-        return Err(StsError::NotSupported(
-            "pileus does not check MFA codes in sts:AssumeRole yet.".to_owned(),
-        ));
-    }
     if input.provided_contexts.is_some_and(|contexts| !contexts.is_empty()) {
         return Err(StsError::NotSupported(
             "pileus does not take ProvidedContexts in sts:AssumeRole yet.".to_owned(),
         ));
     }
-    let role = find(cx, &role_arn).await?.ok_or_else(|| {
+    let denied = || {
         let caller = &cx.caller().arn;
         StsError::AccessDenied(format!(
             "User: {caller} is not authorized to perform: sts:AssumeRole on resource: {role_arn}"
         ))
-    })?;
+    };
+    // Source: STS API Reference, "GetFederationToken": its sessions can call `GetCallerIdentity` only.
+    if matches!(cx.caller().kind, CallerKind::FederatedUser { .. }) {
+        return Err(denied());
+    }
+    let role = role::find(cx, &role_arn).await?.ok_or_else(denied)?;
     let is_chained = matches!(cx.caller().kind, CallerKind::AssumedRole { .. });
-    let duration_seconds = duration(input.duration_seconds, role.max_session_seconds, is_chained)?;
+    let duration_seconds = role::duration(input.duration_seconds, role.max_session_seconds, is_chained)?;
     let calling = cx.caller().session.as_deref();
     let passed = input.tags.unwrap_or_default();
     let tags = tags::join(passed, input.transitive_tag_keys.unwrap_or_default(), calling)?;
+    let passed_policies =
+        input.policy.is_some() || input.policy_arns.as_ref().is_some_and(|arns| !arns.is_empty());
+    let has_packed = passed_policies || !tags.tags.is_empty();
     let policies = policies::resolve(cx, input.policy, input.policy_arns.unwrap_or_default(), &tags).await?;
     let handed_on = calling.and_then(|session| session.source_identity.clone());
     if handed_on.is_some() && input.source_identity.is_some() && handed_on != input.source_identity {
@@ -103,69 +87,29 @@ pub async fn assume_role(cx: &Cx, input: AssumeRoleRequest) -> Result<AssumeRole
         return Err(StsError::AccessDenied(text));
     }
     let source_identity = input.source_identity.or(handed_on);
-    let credentials = credentials::issue(
+    // Last, because a code is used up by being checked. The session itself does not carry it.
+    // Source: IAM User Guide, "Secure API access with MFA", "Choosing between GetSessionToken and AssumeRole".
+    mfa::check(cx, input.serial_number.as_deref(), input.token_code.as_deref()).await?;
+    let issued = credentials::issue(
         cx,
         NewSession {
             account: role.account,
-            kind: SessionKind::AssumedRole {
-                role_arn: role.arn.clone(),
-                role_name: role.name.clone(),
-                role_id: role.id.clone(),
-                session_name: session_name.clone(),
-            },
+            kind: role::session_kind(&role, &session_name),
             duration_seconds,
             policies: policies.documents,
             tags: tags.tags,
             transitive_tag_keys: tags.transitive_keys,
             source_identity: source_identity.clone(),
             context: Vec::new(),
+            minimum_token_bytes: input.minimum_session_token_size,
         },
-    );
+    )?;
     Ok(AssumeRoleResponse {
-        credentials: Some(credentials),
-        assumed_role_user: Some(assumed_role_user(&role, &session_name)),
-        packed_policy_size: (policies.packed_percent > 0).then_some(policies.packed_percent),
+        credentials: Some(issued.credentials),
+        assumed_role_user: Some(role::assumed_role_user(&role, &session_name)),
+        packed_policy_size: has_packed.then_some(policies.packed_percent),
         source_identity,
-        ..AssumeRoleResponse::default()
+        session_token_utilization: Some(issued.token_percent),
+        session_token_size: Some(issued.token_bytes),
     })
-}
-
-pub fn assumed_role_user(role: &Role, session_name: &str) -> AssumedRoleUser {
-    AssumedRoleUser {
-        assumed_role_id: Some(format!("{}:{session_name}", role.id)),
-        arn: Some(format!("arn:aws:sts::{}:assumed-role/{}/{session_name}", role.account, role.name)),
-    }
-}
-
-/// How long the session lasts. Recorded: both texts.
-fn duration(wanted: Option<i64>, role_maximum: i64, is_chained: bool) -> Result<i64, StsError> {
-    let wanted = wanted.unwrap_or(DEFAULT_SECONDS);
-    if is_chained && wanted > MAX_CHAINED_SECONDS {
-        let text = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.";
-        return Err(StsError::Validation(text.to_owned()));
-    }
-    if wanted > role_maximum {
-        let text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
-        return Err(StsError::Validation(text.to_owned()));
-    }
-    Ok(wanted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_lasts_as_long_as_role_and_chaining_permit() {
-        let cases = [
-            ("default", None, 3_600, false, Some(3_600)),
-            ("within the role's maximum", Some(43_200), 43_200, false, Some(43_200)),
-            ("over the role's maximum", Some(7_200), 3_600, false, None),
-            ("chained, an hour", Some(3_600), 43_200, true, Some(3_600)),
-            ("chained, over an hour", Some(3_601), 43_200, true, None),
-        ];
-        for (name, wanted, maximum, chained, expected) in cases {
-            assert_eq!(duration(wanted, maximum, chained).ok(), expected, "{name}");
-        }
-    }
 }

@@ -6,6 +6,11 @@ use pileus_api_sts::Credentials;
 use pileus_core::AccountId;
 use pileus_platform::{Cx, Session, SessionKind};
 
+use crate::error::StsError;
+
+/// Chosen: AWS does not tell its own limit. Tokens travel in a header, and servers on the way refuse headers of 64 KiB.
+const MAX_TOKEN_BYTES: usize = 48 << 10;
+
 /// What differs between the operations that begin a session.
 pub struct NewSession {
     pub account: AccountId,
@@ -16,10 +21,23 @@ pub struct NewSession {
     pub transitive_tag_keys: Vec<String>,
     pub source_identity: Option<String>,
     pub context: Vec<(String, String)>,
+    /// `MinimumSessionTokenSize`: a shorter token is filled up.
+    pub minimum_token_bytes: Option<i64>,
+}
+
+/// A session that has begun.
+pub struct Issued {
+    pub credentials: Credentials,
+    pub token_bytes: i64,
+    /// Of the longest token that there may be.
+    pub token_percent: i64,
 }
 
 /// Makes the key, seals the session into its token.
-pub fn issue(cx: &Cx, new: NewSession) -> Credentials {
+///
+/// # Errors
+/// `PackedPolicyTooLarge` when policies and tags make the token too long.
+pub fn issue(cx: &Cx, new: NewSession) -> Result<Issued, StsError> {
     let issued_at = cx.now();
     let seconds = u64::try_from(new.duration_seconds).unwrap_or_default();
     // AWS tells whole seconds.
@@ -37,10 +55,20 @@ pub fn issue(cx: &Cx, new: NewSession) -> Credentials {
         source_identity: new.source_identity,
         context: new.context,
     };
-    Credentials {
-        session_token: Some(cx.platform().sealer().seal(&session, cx.rng().as_ref())),
-        access_key_id: Some(session.access_key_id),
-        secret_access_key: Some(session.secret_access_key),
-        expiration: Some(expires_at),
+    let minimum = usize::try_from(new.minimum_token_bytes.unwrap_or_default()).unwrap_or_default();
+    let token = cx.platform().sealer().seal_to(&session, cx.rng().as_ref(), minimum);
+    let percent = i64::try_from((token.len() * 100).div_ceil(MAX_TOKEN_BYTES)).unwrap_or(i64::MAX);
+    if percent > 100 {
+        return Err(StsError::PackedPolicyTooLarge { percent });
     }
+    Ok(Issued {
+        token_bytes: i64::try_from(token.len()).unwrap_or(i64::MAX),
+        token_percent: percent,
+        credentials: Credentials {
+            session_token: Some(token),
+            access_key_id: Some(session.access_key_id),
+            secret_access_key: Some(session.secret_access_key),
+            expiration: Some(expires_at),
+        },
+    })
 }

@@ -15,6 +15,15 @@ pub enum StsError {
     MalformedPolicyDocument(String),
     #[error("Packed policy consumes {percent}% of allotted space, please use smaller policy.")]
     PackedPolicyTooLarge { percent: i64 },
+    /// A web identity token that proves nothing.
+    #[error("{0}")]
+    InvalidIdentityToken(String),
+    // Recorded: the missing space.
+    #[error("Token expired: current date/time {now} must be before the expiration date/time{expired}")]
+    ExpiredToken { now: i64, expired: i64 },
+    /// The identity provider does not answer: worth another try.
+    #[error("{0}")]
+    IdpCommunication(String),
     #[error("{0}")]
     NotSupported(String),
     #[error(transparent)]
@@ -24,16 +33,16 @@ pub enum StsError {
 impl From<StsError> for Fault {
     fn from(error: StsError) -> Fault {
         let message = error.to_string();
+        let sender = |code: &'static str, message| Fault::sender(code, message).with_status(400);
         match error {
             StsError::AccessDenied(_) => Fault::framework("AccessDenied", 403, message),
             StsError::Validation(_) => Fault::framework("ValidationError", 400, message),
             StsError::InvalidParameterValue(_) => Fault::framework("InvalidParameterValue", 400, message),
-            StsError::MalformedPolicyDocument(_) => {
-                Fault::sender("MalformedPolicyDocument", message).with_status(400)
-            }
-            StsError::PackedPolicyTooLarge { .. } => {
-                Fault::sender("PackedPolicyTooLarge", message).with_status(400)
-            }
+            StsError::MalformedPolicyDocument(_) => sender("MalformedPolicyDocument", message),
+            StsError::PackedPolicyTooLarge { .. } => sender("PackedPolicyTooLarge", message),
+            StsError::InvalidIdentityToken(_) => sender("InvalidIdentityToken", message),
+            StsError::ExpiredToken { .. } => sender("ExpiredTokenException", message),
+            StsError::IdpCommunication(_) => sender("IDPCommunicationError", message),
             StsError::NotSupported(_) => Fault::framework("NotImplemented", 501, message),
             StsError::Fault(fault) => fault,
         }

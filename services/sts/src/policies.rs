@@ -3,7 +3,7 @@
 //! Source: IAM User Guide, "Policies and permissions in AWS IAM", "Session policies"; "IAM and AWS STS quotas".
 
 use pileus_api_sts::PolicyDescriptorType;
-use pileus_iam::Policy;
+use pileus_iam::{DocumentKind, Policy};
 use pileus_platform::Cx;
 
 use crate::error::StsError;
@@ -11,6 +11,8 @@ use crate::tags::SessionTags;
 
 /// Source: STS API Reference, "AssumeRole": plain text of the inline policy and of all managed policies' ARNs.
 const MAX_PLAIN_CHARACTERS: usize = 2_048;
+/// Fifty tags with the longest keys and values.
+const MAX_TAG_CHARACTERS: usize = 50 * (128 + 256);
 const MAX_MANAGED: usize = 10;
 
 /// Documents of a session's policies, and how much of the space for policies and tags they take, in percent.
@@ -38,7 +40,7 @@ pub async fn resolve(
     let mut documents = Vec::new();
     let mut plain = 0;
     if let Some(inline) = inline {
-        Policy::parse(&inline).map_err(|error| StsError::MalformedPolicyDocument(error.to_string()))?;
+        check(&inline)?;
         plain += inline.chars().count();
         documents.push(inline);
     }
@@ -49,16 +51,82 @@ pub async fn resolve(
             document.ok_or_else(|| StsError::Validation(format!("Requested policy {arn} not found.")))?,
         );
     }
-    plain += tags.tags.iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum::<usize>();
-    let percent = packed_percent(plain);
-    if percent > 100 {
-        return Err(StsError::PackedPolicyTooLarge { percent });
-    }
+    let tag_characters = |(key, value): &(String, String)| key.chars().count() + value.chars().count();
+    let percent = packed_percent(plain, tags.tags.iter().map(tag_characters).sum())?;
     Ok(SessionPolicies { documents, packed_percent: percent })
 }
 
-/// Chosen: AWS packs policies and tags in a binary form that it does not document. The plain text's share of its limit is
-/// what a caller can act on: it grows with the same things, and 100 means full.
-fn packed_percent(plain_characters: usize) -> i64 {
-    i64::try_from((plain_characters * 100).div_ceil(MAX_PLAIN_CHARACTERS)).unwrap_or(i64::MAX)
+/// # Errors
+/// `MalformedPolicyDocument`.
+fn check(inline: &str) -> Result<(), StsError> {
+    let malformed = |text: String| StsError::MalformedPolicyDocument(text);
+    let json: serde_json::Value = serde_json::from_str(inline)
+        .map_err(|_| malformed("The policy is not in the valid JSON format.".to_owned()))?;
+    // Documents of the language's first version are still taken here; IAM's own rules are for the present one.
+    if json.get("Version").is_some_and(|version| version == "2012-10-17") {
+        pileus_iam::validate(inline, DocumentKind::Identity).map_err(|error| malformed(error.to_string()))?;
+    }
+    let statements = match json.get("Statement") {
+        Some(serde_json::Value::Array(statements)) => statements.iter().collect(),
+        Some(statement) => vec![statement],
+        None => Vec::new(),
+    };
+    if statements.iter().any(|s| s.get("Principal").or(s.get("NotPrincipal")).is_some()) {
+        return Err(malformed("Policy document should not specify a principal.".to_owned()));
+    }
+    Policy::parse(inline).map_err(|error| malformed(error.to_string()))?;
+    Ok(())
+}
+
+/// Chosen: AWS packs policies and tags in a binary form that it does not document. The plain text's share of its limits is what a
+/// caller can act on: it grows with the same things, and 100 means full.
+///
+/// # Errors
+/// `PackedPolicyTooLarge` when the policies alone are over their limit; the model already limits tags.
+fn packed_percent(policy_characters: usize, tag_characters: usize) -> Result<i64, StsError> {
+    let share = |part: usize, whole: usize| i64::try_from((part * 100).div_ceil(whole)).unwrap_or(i64::MAX);
+    let percent = share(policy_characters, MAX_PLAIN_CHARACTERS);
+    if percent > 100 {
+        return Err(StsError::PackedPolicyTooLarge { percent });
+    }
+    Ok((percent + share(tag_characters, MAX_TAG_CHARACTERS)).min(100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_policies_are_refused_in_awss_words() {
+        let cases = [
+            (
+                r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sqs:*","Resource":"*"}]}"#,
+                None,
+            ),
+            (r#"{"Statement":[{"Effect":"Allow","Action":"sqs:*","Resource":"*"}]}"#, None),
+            ("{", Some("The policy is not in the valid JSON format.")),
+            (
+                r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"}]}"#,
+                Some("Policy document should not specify a principal."),
+            ),
+        ];
+        for (document, expected) in cases {
+            let got = check(document).err().map(|error| error.to_string());
+            assert_eq!(got.as_deref(), expected, "{document}");
+        }
+    }
+
+    #[test]
+    fn policies_may_fill_their_space_and_tags_theirs() {
+        let cases = [
+            (0, 0, Some(0)),
+            (1, 0, Some(1)),
+            (2_048, 0, Some(100)),
+            (2_049, 0, None),
+            (2_048, 19_200, Some(100)),
+        ];
+        for (policies, tags, expected) in cases {
+            assert_eq!(packed_percent(policies, tags).ok(), expected, "{policies} {tags}");
+        }
+    }
 }

@@ -54,23 +54,36 @@ pub fn join(
     Ok(joined)
 }
 
-/// The permissions that a request with tags needs: its own with the tags as context, and `sts:TagSession`.
-pub fn with_tag_accesses(access: Access, tags: &[Tag], transitive_keys: &[String]) -> Vec<Access> {
-    if tags.is_empty() {
-        return vec![access];
+/// What a request says about tags, as far as permissions go.
+pub struct TagAccess<'a> {
+    pub passed: &'a [Tag],
+    pub transitive_keys: &'a [String],
+    /// The session that asks, which may hand tags on.
+    pub calling: Option<&'a Session>,
+}
+
+impl TagAccess<'_> {
+    /// `access` with the passed tags as context, and `sts:TagSession` when the new session will have tags: passed or handed on.
+    pub fn needed(&self, access: Access) -> Vec<Access> {
+        let hands_on = self.calling.is_some_and(|session| !session.transitive_tag_keys.is_empty());
+        if self.passed.is_empty() && !hands_on {
+            return vec![access];
+        }
+        let mut access = access;
+        for tag in self.passed {
+            let key = tag.key.as_deref().unwrap_or_default();
+            access = access.with(format!("aws:RequestTag/{key}"), tag.value.clone().unwrap_or_default());
+        }
+        if !self.passed.is_empty() {
+            let keys = self.passed.iter().filter_map(|tag| tag.key.clone()).collect();
+            access = access.with_many("aws:TagKeys", keys);
+        }
+        if !self.transitive_keys.is_empty() {
+            access = access.with_many("sts:TransitiveTagKeys", self.transitive_keys.to_vec());
+        }
+        let tagging = Access { action: "sts:TagSession".into(), ..access.clone() };
+        vec![access, tagging]
     }
-    let mut access = access;
-    for tag in tags {
-        let key = tag.key.as_deref().unwrap_or_default();
-        access = access.with(format!("aws:RequestTag/{key}"), tag.value.clone().unwrap_or_default());
-    }
-    let keys = tags.iter().filter_map(|tag| tag.key.clone()).collect();
-    access = access.with_many("aws:TagKeys", keys);
-    if !transitive_keys.is_empty() {
-        access = access.with_many("sts:TransitiveTagKeys", transitive_keys.to_vec());
-    }
-    let tagging = Access { action: "sts:TagSession".into(), ..access.clone() };
-    vec![access, tagging]
 }
 
 #[cfg(test)]
@@ -115,5 +128,18 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_session_that_will_have_tags_needs_the_permission_to_tag_it() {
+        let actions = |passed: &[Tag], calling: Option<&Session>| {
+            let tagging = TagAccess { passed, transitive_keys: &[], calling };
+            let needed = tagging.needed(Access::any("sts:AssumeRole"));
+            needed.into_iter().map(|access| access.action.into_owned()).collect::<Vec<_>>()
+        };
+        let both = ["sts:AssumeRole", "sts:TagSession"];
+        assert_eq!(actions(&[], None), ["sts:AssumeRole"]);
+        assert_eq!(actions(&[tag("a", "1")], None), both);
+        assert_eq!(actions(&[], Some(&calling())), both, "handed on by the calling session");
     }
 }

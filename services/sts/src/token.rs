@@ -8,7 +8,7 @@ use pileus_platform::{Caller, CallerKind, Cx, SessionKind};
 
 use crate::credentials::{self, NewSession};
 use crate::error::StsError;
-use crate::{policies, tags};
+use crate::{mfa, policies, tags};
 
 const DEFAULT_SECONDS: i64 = 43_200;
 const MAX_ROOT_SECONDS: i64 = 3_600;
@@ -19,7 +19,7 @@ const NOTHING: &str = r#"{"Version":"2012-10-17","Statement":[]}"#;
 /// `GetSessionToken`: the caller's own permissions on a temporary key.
 ///
 /// # Errors
-/// `AccessDenied` when called with temporary credentials.
+/// `AccessDenied` when called with temporary credentials, and for a wrong MFA code.
 ///
 /// Source: STS API Reference, "GetSessionToken".
 pub async fn get_session_token(
@@ -27,10 +27,6 @@ pub async fn get_session_token(
     input: GetSessionTokenRequest,
 ) -> Result<GetSessionTokenResponse, StsError> {
     let caller = cx.caller();
-    if input.serial_number.is_some() || input.token_code.is_some() {
-        let text = "pileus does not check MFA codes in sts:GetSessionToken yet.".to_owned();
-        return Err(StsError::NotSupported(text));
-    }
     let kind = match (&caller.kind, &caller.session) {
         (CallerKind::Root, None) => SessionKind::Root,
         (CallerKind::User { path, name }, None) => SessionKind::User {
@@ -44,7 +40,9 @@ pub async fn get_session_token(
             ));
         }
     };
-    let credentials = credentials::issue(
+    let has_mfa = mfa::check(cx, input.serial_number.as_deref(), input.token_code.as_deref()).await?;
+    let context = has_mfa.then(|| ("aws:MultiFactorAuthPresent".to_owned(), "true".to_owned()));
+    let issued = credentials::issue(
         cx,
         NewSession {
             account: caller.account,
@@ -54,10 +52,15 @@ pub async fn get_session_token(
             tags: Vec::new(),
             transitive_tag_keys: Vec::new(),
             source_identity: None,
-            context: Vec::new(),
+            context: Vec::from_iter(context),
+            minimum_token_bytes: input.minimum_session_token_size,
         },
-    );
-    Ok(GetSessionTokenResponse { credentials: Some(credentials), ..GetSessionTokenResponse::default() })
+    )?;
+    Ok(GetSessionTokenResponse {
+        credentials: Some(issued.credentials),
+        session_token_utilization: Some(issued.token_percent),
+        session_token_size: Some(issued.token_bytes),
+    })
 }
 
 /// `GetFederationToken`: a named session whose permissions are those that both the caller and the passed policies allow;
@@ -90,7 +93,7 @@ pub async fn get_federation_token(
         policies.documents.push(NOTHING.to_owned());
     }
     let account = caller.account;
-    let credentials = credentials::issue(
+    let issued = credentials::issue(
         cx,
         NewSession {
             account,
@@ -101,16 +104,19 @@ pub async fn get_federation_token(
             transitive_tag_keys: Vec::new(),
             source_identity: None,
             context: Vec::new(),
+            minimum_token_bytes: input.minimum_session_token_size,
         },
-    );
+    )?;
     Ok(GetFederationTokenResponse {
-        credentials: Some(credentials),
+        credentials: Some(issued.credentials),
         federated_user: Some(FederatedUser {
             federated_user_id: Some(format!("{account}:{name}")),
             arn: Some(format!("arn:aws:sts::{account}:federated-user/{name}")),
         }),
-        packed_policy_size: (policies.packed_percent > 0).then_some(policies.packed_percent),
-        ..GetFederationTokenResponse::default()
+        // Recorded: told even when nothing was passed.
+        packed_policy_size: Some(policies.packed_percent),
+        session_token_utilization: Some(issued.token_percent),
+        session_token_size: Some(issued.token_bytes),
     })
 }
 
