@@ -63,7 +63,10 @@ async fn control(shared: &Arc<Shared>, inbound: Inbound) -> Response {
                 Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             }
         }
-        _ => refuse(StatusCode::NOT_FOUND, "there is no such control endpoint (or the server profile turns it off)"),
+        _ => refuse(
+            StatusCode::NOT_FOUND,
+            "there is no such control endpoint (or the server profile turns it off)",
+        ),
     }
 }
 

@@ -6,12 +6,14 @@
 //! | `services.rs`  | the list of services: the one place that names them all                |
 //! | `node.rs`      | `Node`: opens the store, builds the platform, starts and stops it all  |
 //! | `server.rs`    | the listener: HTTP/1.1, h2c and TLS on one port                        |
+//! | `outbound.rs`  | the node's way to the world outside                                    |
 //! | `tls.rs`       | the cloud's own certificate authority                                  |
 //! | `control.rs`   | `/_pileus/`, `/_localstack/`, `/metrics`                               |
 
 mod config;
 mod control;
 mod node;
+mod outbound;
 mod server;
 pub mod services;
 pub mod tls;

@@ -7,16 +7,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use pileus_core::{Clock, Rng};
+use pileus_core::{AccountId, Clock, Ids, Rng};
 use pileus_platform::{Config, MovableClock, Platform, PlatformBuilder, SystemRng};
-use pileus_store::{Batch, Durability, KeyRange, Space, Store, StoreError};
-use pileus_svc_iam::IamIdentities;
+use pileus_store::{Batch, DiskOptions, Durability, KeyRange, Space, Store, StoreError};
+use pileus_svc_iam::{Credentials, IamIdentities, create_administrator};
 use pileus_wire::route::Hosts;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::{Engine, NodeConfig};
+use crate::outbound::HttpsClient;
 use crate::{server, services, tls};
 
 /// A running node.
@@ -47,7 +48,9 @@ struct Running {
 /// Why a node did not start, in words for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("port {} is in use: another pileus (or another program) listens on {0}. Stop it, or choose another with --port", .0.port())]
+    #[error(
+        "{0} is in use: another pileus (or another program) listens there. Stop it, or choose another --port"
+    )]
     PortInUse(SocketAddr),
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -55,6 +58,8 @@ pub enum StartError {
     DataDir { path: PathBuf, error: io::Error },
     #[error("{0}")]
     Store(#[from] pileus_store::StoreError),
+    #[error("{0}")]
+    Init(String),
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
 }
@@ -76,7 +81,9 @@ impl Node {
         let clock = MovableClock::system();
         let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
         let store = open_store(&config, &clock, &rng).await?;
-        if let Some(ahead) = store.get(Space::Sys, CLOCK_AHEAD).await?.and_then(|value| value[..].try_into().ok()) {
+        if let Some(ahead) =
+            store.get(Space::Sys, CLOCK_AHEAD).await?.and_then(|value| value[..].try_into().ok())
+        {
             clock.advance(Duration::from_millis(u64::from_be_bytes(ahead)));
         }
         let (acceptor, ca_pem) = if config.tls { Some(tls_acceptor(&config)?).unzip() } else { (None, None) };
@@ -86,6 +93,20 @@ impl Node {
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(server::serve(listener, acceptor, shared.clone(), stopped));
         Ok(Node { shared, address, stop, serving })
+    }
+
+    /// Creates a cloud's first administrator in `account`, without starting the node: a user with a key.
+    pub async fn init(
+        config: &NodeConfig,
+        account: AccountId,
+        name: &str,
+    ) -> Result<Credentials, StartError> {
+        let clock = MovableClock::system();
+        let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
+        let store = open_store(config, &clock, &rng).await?;
+        let created = create_administrator(&store, &Ids::new(rng), clock.now(), account, name).await;
+        store.close().await?;
+        created.map_err(|fault| StartError::Init(fault.message))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -153,6 +174,7 @@ impl Running {
                 endpoint: format!("http://localhost:{}", config.listen.port()),
                 default_region: config.default_region.clone(),
             },
+            outbound: Arc::new(HttpsClient::default()),
             services: services::all(),
             audit: Vec::new(),
         }
@@ -174,11 +196,13 @@ async fn open_store(
             .map_err(|error| StartError::DataDir { path: config.data_dir.clone(), error })?;
     }
     let dir = config.data_dir.join("store");
-    Ok(match config.engine {
-        Engine::Memory => Store::memory(clock, rng.clone())?,
-        Engine::Fjall => Store::fjall(&dir, config.cache_mib << 20, clock, rng.clone())?,
-        Engine::Redb => Store::redb(&dir, config.cache_mib << 20, clock, rng.clone())?,
-    })
+    let options = DiskOptions { cache_bytes: config.cache_mib << 20, ..DiskOptions::default() };
+    let kv = match config.engine {
+        Engine::Memory => pileus_store::memory::open(clock.clone())?,
+        Engine::Fjall => pileus_store::fjall::open(&dir, options, clock.clone())?,
+        Engine::Redb => pileus_store::redb::open(&dir, options, clock.clone())?,
+    };
+    Ok(Store::new(kv, clock, rng.clone()))
 }
 
 /// Deletes every row but the store's own and the node's (leases, sequences, session key, clock).
@@ -189,7 +213,8 @@ async fn wipe(store: &Store) -> Result<(), StoreError> {
         loop {
             let page = store.scan(space, &range, 500).await?;
             let Some(last) = page.entries.last().map(|entry| entry.key.clone()) else { break };
-            let batch = page.entries.into_iter().fold(Batch::new(), |batch, entry| batch.delete(space, entry.key));
+            let batch =
+                page.entries.into_iter().fold(Batch::new(), |batch, entry| batch.delete(space, entry.key));
             store.write(batch, Durability::Durable).await?;
             range = range.after(&last);
             if !page.more {

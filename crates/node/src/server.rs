@@ -163,7 +163,8 @@ fn into_http(response: protocol::Response) -> Response<ReplyBody> {
         ResponseBody::Bytes(bytes) => Either::Left(Full::new(bytes)),
         ResponseBody::Stream(mut stream) => match stream.take() {
             Some(stream) => {
-                let frames: BoxStream<Frame<Bytes>, io::Error> = Box::pin(stream.map(|chunk| chunk.map(Frame::data)));
+                let frames: BoxStream<Frame<Bytes>, io::Error> =
+                    Box::pin(stream.map(|chunk| chunk.map(Frame::data)));
                 Either::Right(StreamBody::new(frames))
             }
             None => Either::Left(Full::new(Bytes::new())),
