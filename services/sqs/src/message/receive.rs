@@ -171,7 +171,9 @@ async fn look(
             lane.add_in_flight(taken.delivered.len() as i64);
         }
         delivered.extend(taken.delivered);
-        if taken.tidied == 0 || delivered.len() == wish.max {
+        // With no timeout, what was just taken would be taken again.
+        let is_fresh = delivered.is_empty() || timeout > 0;
+        if taken.tidied == 0 || delivered.len() == wish.max || !is_fresh {
             return Ok((delivered, desk.now));
         }
     }
