@@ -13,7 +13,7 @@ use pileus_core::{AccountId, BoxFuture, Clock, Timestamp};
 use pileus_iam::{Named, Policy};
 use pileus_platform::SessionKind;
 use pileus_platform::{
-    AccessKey, Caller, CallerKind, Fault, Identities, KeyOwner, OidcProvider, PrincipalPolicies, Region, Role,
+    AccessKey, Caller, CallerKind, Fault, Identities, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Region, Role,
 };
 use pileus_store::{Batch, Durability, Store, StoreError};
 
@@ -21,7 +21,8 @@ use crate::access_key::LastUse;
 use crate::effective;
 use crate::error::IamError;
 use crate::holder::{Holder, Kind};
-use crate::keys::{self, ACCESS_KEYS, ACCESSED, LAST_USE, OIDC, ROLES, ROOT, USERS};
+use crate::keys::{self, ACCESS_KEYS, ACCESSED, DEVICES, LAST_USE, OIDC, ROLES, ROOT, USERS};
+use crate::mfa::totp;
 use crate::names;
 use crate::policy;
 
@@ -211,6 +212,36 @@ impl IamIdentities {
         }))
     }
 
+    /// Takes a code of a device that the caller has enabled; each code once.
+    async fn take_code(
+        &self,
+        caller: &Caller,
+        serial: &str,
+        code: &str,
+        now: Timestamp,
+    ) -> Result<MfaCheck, IamError> {
+        let owner = match &caller.kind {
+            CallerKind::Root => ROOT,
+            CallerKind::User { .. } => &*caller.user_id,
+            _ => return Ok(MfaCheck::NoSuchDevice),
+        };
+        let key = &(caller.account, serial.to_owned());
+        self.store
+            .transact(move |txn| async move {
+                let Some(mut row) = DEVICES.get(&txn, key).await? else { return Ok(MfaCheck::NoSuchDevice) };
+                let Some(enabled) = row.enabled.as_mut().filter(|enabled| enabled.owner == owner) else {
+                    return Ok(MfaCheck::NoSuchDevice);
+                };
+                let Some(step) = totp::find(&row.seed, code, now, enabled.drift, enabled.last_step) else {
+                    return Ok(MfaCheck::WrongCode);
+                };
+                enabled.last_step = step;
+                DEVICES.put(&txn, key, &row)?;
+                Ok(MfaCheck::Accepted)
+            })
+            .await
+    }
+
     /// Whether this use is far enough from the last one that was written.
     fn is_due(&self, id: &str, service: &'static str) -> bool {
         let now = self.clock.now();
@@ -321,5 +352,15 @@ impl Identities for IamIdentities {
         url: &'a str,
     ) -> BoxFuture<'a, Result<Option<Arc<OidcProvider>>, Fault>> {
         Box::pin(async move { Ok(self.find_oidc(account, url).await?) })
+    }
+
+    fn verify_mfa<'a>(
+        &'a self,
+        caller: &'a Caller,
+        serial_number: &'a str,
+        code: &'a str,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<MfaCheck, Fault>> {
+        Box::pin(async move { Ok(self.take_code(caller, serial_number, code, now).await?) })
     }
 }

@@ -31,6 +31,13 @@ pub fn find_pair(seed: &[u8], first: &str, second: &str, now: Timestamp, drift: 
     Some(at + 1)
 }
 
+/// The step of a code that is still good: the present one by the device's clock, the one before or the one after, but none up to
+/// `used`.
+pub fn find(seed: &[u8], given: &str, now: Timestamp, drift: i64, used: i64) -> Option<i64> {
+    let present = step(now) + drift;
+    (present - 1..=present + 1).find(|at| *at > used && code(seed, *at) == given)
+}
+
 /// Seeds travel in base 32 without padding.
 ///
 /// Source: RFC 4648, section 6.
@@ -79,6 +86,24 @@ mod tests {
             let expected = found.then_some(from + 1);
             assert_eq!(find_pair(seed, &first, &second, now, drift), expected);
             assert_eq!(find_pair(seed, &second, &first, now, 0), None);
+        }
+    }
+
+    #[test]
+    fn a_code_is_good_once_and_near_its_time() {
+        let seed = b"12345678901234567890";
+        let now = Timestamp::from_secs(1_000_000);
+        let at = step(now);
+        for (code_of, drift, used, expected) in [
+            (at, 0, 0, Some(at)),
+            (at - 1, 0, 0, Some(at - 1)),
+            (at + 1, 0, 0, Some(at + 1)),
+            (at + 2, 0, 0, None),
+            (at + 2, 2, 0, Some(at + 2)),
+            (at, 0, at, None),
+            (at + 1, 0, at, Some(at + 1)),
+        ] {
+            assert_eq!(find(seed, &code(seed, code_of), now, drift, used), expected);
         }
     }
 

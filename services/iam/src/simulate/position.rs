@@ -111,7 +111,7 @@ mod tests {
             (pretty, 0, Some(((3, 17), (6, 6)))),
             (pretty, 1, Some(((6, 7), (7, 7)))),
             (pretty, 2, None),
-            (r#"{"Statement":{"Sid":"a,]}\""},"Version":"x"}"#, 0, Some(((1, 14), (1, 31)))),
+            (r#"{"Statement":{"Sid":"a,]}\""},"Version":"x"}"#, 0, Some(((1, 14), (1, 30)))),
             (r#"{"Version":"x","Statement":[{"a":[1,2]},{"b":{}}]}"#, 1, Some(((1, 41), (1, 49)))),
             (r#"{"Version":"x"}"#, 0, None),
             ("[]", 0, None),
