@@ -91,14 +91,13 @@ class Node:
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
             "AWS_PAGER": "",
-            # Version 1 of the CLI otherwise sends SQS calls to a host name of its own.
-            "BOTO_DISABLE_COMMONNAME": "true",
         }
         env.pop("AWS_SESSION_TOKEN", None)
         if token:
             env["AWS_SESSION_TOKEN"] = token
         cli = pathlib.Path(sys.executable).parent / "aws"
-        done = subprocess.run([str(cli), *args], env=env, capture_output=True, text=True, timeout=120)
+        # Version 1 of the CLI ignores AWS_ENDPOINT_URL for SQS.
+        done = subprocess.run([str(cli), "--endpoint-url", self.endpoint, *args], env=env, capture_output=True, text=True, timeout=120)
         if check and done.returncode != 0:
             raise AssertionError(f"aws {' '.join(args)}: {done.stderr}")
         return done

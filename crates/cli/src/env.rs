@@ -28,8 +28,6 @@ pub fn run(env: Env) -> Result<(), String> {
         ("AWS_SECRET_ACCESS_KEY", env.secret_access_key),
         ("AWS_REGION", env.region.clone()),
         ("AWS_DEFAULT_REGION", env.region),
-        // Version 1 of the AWS CLI otherwise sends SQS calls to a host name of its own, whatever the endpoint.
-        ("BOTO_DISABLE_COMMONNAME", "true".to_owned()),
     ];
     for (name, value) in values {
         if env.unset {
@@ -37,6 +35,10 @@ pub fn run(env: Env) -> Result<(), String> {
         } else {
             println!("export {name}={}", quoted(&value));
         }
+    }
+    if !env.unset {
+        println!("# Version 1 of the AWS CLI ignores AWS_ENDPOINT_URL for SQS alone; there, add:");
+        println!("#   aws --endpoint-url http://localhost:{} sqs ..", env.port);
     }
     Ok(())
 }

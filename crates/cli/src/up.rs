@@ -1,5 +1,7 @@
 //! `pileus up`.
 
+use std::io::IsTerminal as _;
+
 use pileus_node::{Engine, Node};
 use pileus_platform::Profile;
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,12 +57,15 @@ async fn wait_for_signal() -> Result<(), String> {
 }
 
 fn start_logging(settings: &Settings) -> Result<(), String> {
-    let filter = settings.log.as_deref().unwrap_or("info,fjall=warn,lsm_tree=warn");
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter:?}: {error}"))?;
+    let wanted = settings.log.as_deref().unwrap_or("info");
+    // A bare level is about our own words: the store's engine tells each of its steps.
+    let is_level = !wanted.contains(['=', ',']);
+    let filter = if is_level { format!("{wanted},fjall=warn,lsm_tree=warn") } else { wanted.to_owned() };
+    let filter = EnvFilter::try_new(&filter).map_err(|error| format!("--log {filter:?}: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
         Some(LogFormat::Json) => builder.json().init(),
-        _ => builder.with_target(false).init(),
+        _ => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
     }
     Ok(())
 }
