@@ -41,7 +41,7 @@ fn fill(dice: &mut Dice, shape: &'static Shape, into: &mut dyn Struct, depth: us
         let plain: Vec<_> =
             (0..members.len()).filter(|i| depth < 3 || is_scalar(members[*i].shape)).collect();
         if let Some(at) = plain.get(dice.roll(plain.len().max(1) as u64) as usize) {
-            fill_member(dice, &members[*at], into.get_mut(*at).unwrap(), depth, false);
+            fill_member(dice, &members[*at], slot(into, *at), depth, false);
         }
         return;
     }
@@ -56,8 +56,12 @@ fn fill(dice: &mut Dice, shape: &'static Shape, into: &mut dyn Struct, depth: us
         if is_stream || is_deep || is_twin || (!must && dice.roll(16) > keep.max(2)) {
             continue;
         }
-        fill_member(dice, member, into.get_mut(at).unwrap(), depth, is_top);
+        fill_member(dice, member, slot(into, at), depth, is_top);
     }
+}
+
+fn slot(into: &mut dyn Struct, at: usize) -> &mut dyn Val {
+    into.get_mut(at).expect("a dynamic structure has a slot for every member")
 }
 
 fn is_scalar(shape: &Shape) -> bool {

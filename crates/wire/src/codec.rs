@@ -38,7 +38,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::fault::Fault;
 use crate::protocol::{Protocol, Request, Response, ResponseBody};
-use crate::schema::{Bind, Coercion, Kind, Member, Operation, Service, Shape};
+use crate::schema::{Bind, Coercion, Kind, Member, Operation, Service, Shape, TimeFormat};
 use crate::value::{ByteStream, Slot, Struct, Val};
 
 /// Reads a request into an operation's input. A streaming payload is left alone: whoever has the body sets the member
@@ -61,12 +61,24 @@ pub fn decode(
             cbor::decode(service, shape, cbor::Clock::of(protocol), &body, input)
         }
         Protocol::AwsQuery | Protocol::Ec2Query => {
-            query::decode(protocol, shape, request.query, &body, input)
+            query::decode(protocol, shape, request.query, &body, input)?;
+            from_path(shape, request, input)
         }
         Protocol::RestJson1 | Protocol::RestXml => {
             rest::decode(service, operation, protocol, request, body, input)
         }
     }
+}
+
+/// What routing read from the path of a query request (a queue's URL) stands in for a parameter that is absent.
+fn from_path(shape: &'static Shape, request: &Request<'_>, input: &mut dyn Struct) -> Result<(), Fault> {
+    for (name, text) in request.labels {
+        if let Some((at, member)) = shape.member(name).filter(|(at, _)| !input.get(*at).is_present()) {
+            let slot = input.get_mut(at).ok_or_else(|| mismatch(member))?;
+            let _ = xml::parse_scalar(member, text, TimeFormat::DateTime, slot)?;
+        }
+    }
+    Ok(())
 }
 
 /// Index of the input's streaming blob, if it has one.
@@ -75,7 +87,8 @@ pub fn streaming_input(operation: &'static Operation) -> Option<usize> {
     (member.is_streaming && member.shape.kind == Kind::Blob).then_some(at)
 }
 
-/// Writes an output. Streams are taken out of it: the body is then framed events, or the payload as it comes.
+/// Writes an output. Streams are taken out of it: the body is then framed events, or the payload as it comes. An output
+/// that does not fit its protocol becomes an `InternalFailure` that says so.
 pub fn encode(
     service: &'static Service,
     operation: &'static Operation,
@@ -84,7 +97,12 @@ pub fn encode(
     request_id: &str,
 ) -> Response {
     let mut response = if protocol.is_rest() {
-        rest::encode(service, operation, protocol, output)
+        match rest::encode(service, operation, protocol, output) {
+            Ok(response) => response,
+            Err(fault) => {
+                return encode_fault(Some(service), Some(operation), protocol, &fault, request_id, false);
+            }
+        }
     } else {
         rpc::encode(service, operation, protocol, output, request_id)
     };

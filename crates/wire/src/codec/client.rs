@@ -26,7 +26,7 @@ pub struct ClientRequest {
     pub body: Bytes,
 }
 
-/// Writes an input as a request.
+/// Writes an input as a request. What no header can carry is left out.
 pub fn encode_request(
     service: &'static Service,
     operation: &'static Operation,
@@ -80,7 +80,7 @@ pub fn encode_request(
 fn rest_request(operation: &'static Operation, protocol: Protocol, input: &dyn Struct) -> ClientRequest {
     let shape = operation.input;
     let mut headers = HeaderMap::new();
-    rest::write_headers(shape, input, &mut headers);
+    let _ = rest::write_headers(shape, input, &mut headers);
     let (path, query) = uri(operation, input);
     let body = match rest::payload(shape) {
         Some((at, member)) => {

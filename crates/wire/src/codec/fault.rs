@@ -41,7 +41,8 @@ pub fn encode(
     if protocol.is_rest()
         && let (Some(shape), Some(members)) = (view.shape, view.members())
     {
-        rest::write_headers(shape, members, &mut response.headers);
+        // What does not fit into a header must not hide the fault itself.
+        let _ = rest::write_headers(shape, members, &mut response.headers);
     }
     if protocol == Protocol::RestJson1 {
         set_header(&mut response.headers, "x-amzn-errortype", view.code());

@@ -3,10 +3,12 @@
 mod faults;
 mod hostile;
 
+use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 
 use super::fuzz;
-use crate::protocol::Protocol;
+use crate::dynamic::{Blobs, DynStruct, from_json, to_json};
+use crate::protocol::{Protocol, Request, ResponseBody};
 use crate::schema::{Coercion, Service};
 
 /// A service with one operation `Put`, whose input has a member of every kind.
@@ -289,4 +291,31 @@ fn xml_that_is_not_xml_is_malformed() {
         let error = read(service, Protocol::RestXml, format!("/\n\n{body}").as_bytes()).unwrap_err();
         assert!(error.starts_with("MalformedXML:The XML you provided"), "{body}: {error}");
     }
+}
+
+#[test]
+fn a_queue_in_the_path_stands_in_for_the_parameter() {
+    let service = service("query");
+    let operation = &service.operations[0];
+    let labels = [("Text", "/000000000000/queue".to_owned()), ("Other", "x".to_owned())];
+    let headers = HeaderMap::new();
+    let request = Request { method: &Method::POST, path: "/", query: "", headers: &headers, labels: &labels };
+    for (body, expected) in [("Number=1", "/000000000000/queue"), ("Text=mine", "mine")] {
+        let mut input = DynStruct::new(operation.input);
+        super::decode(service, operation, Protocol::AwsQuery, &request, body.into(), &mut input).unwrap();
+        assert_eq!(to_json(operation.input, &input, Blobs::Text)["Text"], expected);
+    }
+}
+
+#[test]
+fn an_output_that_does_not_fit_its_headers_is_a_fault_of_ours() {
+    let service = service("rest-json");
+    let operation = &service.operations[0];
+    let mut output = DynStruct::new(operation.output);
+    let value = json!({ "Head": ["a\nb"], "Text": "x" });
+    from_json(operation.output, &value, &mut output, Blobs::Text).unwrap();
+    let response = super::encode(service, operation, Protocol::RestJson1, &mut output, "id");
+    assert_eq!(response.status, 500);
+    let ResponseBody::Bytes(body) = response.body else { panic!("a fault is never a stream") };
+    assert_eq!(&body[..], br#"{"message":"The answer's `Head` does not fit into a header."}"#);
 }

@@ -136,31 +136,40 @@ fn unquote(text: &str) -> (String, &str) {
     (item, "")
 }
 
-/// Adds the members of `value` that are bound to headers. Texts that no header can carry are left out.
-pub fn write(shape: &'static Shape, value: &dyn Struct, headers: &mut HeaderMap) {
+/// Adds the members of `value` that are bound to headers.
+///
+/// # Errors
+/// `InternalFailure`, naming the member whose name or text no header can carry. The others are written.
+pub fn write(shape: &'static Shape, value: &dyn Struct, headers: &mut HeaderMap) -> Result<(), Fault> {
+    let mut done = Ok(());
     for (at, member) in shape.members().iter().enumerate() {
         match (&member.bind, value.get(at).view()) {
             (_, View::Absent) => {}
-            (Bind::Header(name), view) => append(headers, name, &header_text(member, view)),
+            (Bind::Header(name), view) => {
+                done = done.and(append(headers, name, &header_text(member, view)).ok_or(member));
+            }
             (Bind::HeaderPrefix(prefix), View::Map(map)) => {
                 let (_, value) = member.shape.entry();
                 for i in 0..map.len() {
                     let (key, val) = map.entry(i);
                     let mut text = Vec::new();
                     write_scalar(&mut text, value, val.view(), TimeFormat::HttpDate);
-                    append(headers, &format!("{prefix}{key}"), &text);
+                    done = done.and(append(headers, &format!("{prefix}{key}"), &text).ok_or(member));
                 }
             }
             _ => {}
         }
     }
+    done.map_err(|member| {
+        let text = format!("The answer's `{}` does not fit into a header.", member.name);
+        Fault::framework("InternalFailure", 500, text)
+    })
 }
 
-fn append(headers: &mut HeaderMap, name: &str, text: &[u8]) {
-    let name = HeaderName::from_bytes(name.as_bytes());
-    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(text)) {
-        headers.append(name, value);
-    }
+fn append(headers: &mut HeaderMap, name: &str, text: &[u8]) -> Option<()> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    headers.append(name, HeaderValue::from_bytes(text).ok()?);
+    Some(())
 }
 
 fn header_text(member: &'static Member, view: View<'_>) -> Vec<u8> {

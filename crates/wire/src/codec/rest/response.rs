@@ -7,20 +7,24 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use super::super::xml::Writer;
 use super::super::{Select, events, is_s3, json};
 use super::{has_body, headers, payload};
+use crate::fault::Fault;
 use crate::protocol::{Protocol, Response, ResponseBody};
 use crate::schema::{Bind, Kind, Member, Operation, Service, Shape};
 use crate::value::{Slot, Struct, View};
 
 /// Writes status, headers and body of an output. Takes streams out of it.
+///
+/// # Errors
+/// `InternalFailure` when a member does not fit into its header.
 pub fn encode(
     service: &'static Service,
     operation: &'static Operation,
     protocol: Protocol,
     output: &mut dyn Struct,
-) -> Response {
+) -> Result<Response, Fault> {
     let shape = operation.output;
     let mut fields = HeaderMap::new();
-    headers::write(shape, output, &mut fields);
+    headers::write(shape, output, &mut fields)?;
     let status = status(operation, output);
     let body = match payload(shape) {
         Some((at, member)) => write_payload(service, protocol, at, member, output, &mut fields),
@@ -35,7 +39,7 @@ pub fn encode(
             ResponseBody::Bytes(Bytes::new())
         }
     };
-    Response { status, headers: fields, body }
+    Ok(Response { status, headers: fields, body })
 }
 
 fn status(operation: &'static Operation, output: &dyn Struct) -> StatusCode {
