@@ -1,5 +1,6 @@
 //! Tests of the codecs against small models. Every operation of the real models is in `crates/models/tests`.
 
+mod events;
 mod faults;
 mod hostile;
 
