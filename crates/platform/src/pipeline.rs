@@ -109,9 +109,6 @@ async fn answer(
     let bytes = body.collected().cloned().unwrap_or_default();
     let request = Request { labels: &labels, ..request };
     codec::decode(api, operation, protocol, &request, bytes, input.as_mut())?;
-    if !protocol.is_rest() {
-        fill_from_path(operation, &labels, input.as_mut());
-    }
     if let Some(at) = streaming {
         hand_over(input.as_mut(), at, body);
     }
@@ -143,18 +140,6 @@ impl Reading {
         match self {
             Reading::Collected(bytes) => Some(bytes),
             Reading::NotYet(_) => None,
-        }
-    }
-}
-
-/// An older way to call SQS: the request goes to the queue's URL, and does not repeat it as a parameter.
-fn fill_from_path(operation: &Operation, labels: &[(&'static str, String)], input: &mut dyn Struct) {
-    for (name, value) in labels {
-        let Some((at, _)) = operation.input.member(name) else { continue };
-        if !input.get(at).is_present()
-            && let Some(Slot::Str(slot)) = input.get_mut(at).map(value::Val::slot)
-        {
-            value.clone_into(slot);
         }
     }
 }
