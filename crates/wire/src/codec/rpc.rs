@@ -45,14 +45,8 @@ pub fn encode(
     let body = match protocol {
         Protocol::AwsQuery => query(service, operation, output, request_id),
         Protocol::Ec2Query => ec2(service, operation, output, request_id),
-        // Operations without output answer with no body at all; rpc-v2-cbor then names no type either.
-        _ if shape.is_unit() => {
-            let mut response = response(ResponseBody::Bytes(Bytes::new()), content_type(protocol));
-            if protocol == Protocol::RpcV2Cbor {
-                response.headers.remove(CONTENT_TYPE);
-            }
-            return response;
-        }
+        // Operations without output answer with no body at all.
+        _ if shape.is_unit() => Vec::new(),
         Protocol::RpcV2Cbor | Protocol::AmzCbor11 => {
             let mut writer = cbor::Writer::new(cbor::Clock::of(protocol));
             writer.structure(shape, Select::All, output);
