@@ -149,6 +149,12 @@ fn names_that_several_apis_share_are_told_apart() {
             get("/v20180820/jobs").host("123456789012.s3-control.us-east-1.amazonaws.com").signed("s3"),
             "s3control:ListJobs",
         ),
+        (
+            Call::new("PUT", "/v20180820/bucket/b")
+                .header("x-amz-outpost-id", "op-01ac5d28a6a232904")
+                .signed("s3"),
+            "s3control:CreateBucket name=b",
+        ),
         (get("/v20180820/jobs").signed("s3"), "s3:GetObject Bucket=v20180820 Key=jobs"),
         (
             post("/prod/%40connections/abc%3D").signed("execute-api"),

@@ -105,7 +105,7 @@ fn is_express(clues: &Clues<'_, '_>) -> bool {
     by_host || clues.scope == Some("s3express")
 }
 
-/// S3 Control signs as S3 does; its requests say whose account they are about, and its paths begin with its version.
+/// S3 Control signs as S3 does; its requests say whose account or Outpost they are about, and its paths begin with its version.
 pub(super) fn may_be_control(service: &Service, clues: &Clues<'_, '_>) -> bool {
     if service.name != CONTROL {
         return true;
@@ -114,8 +114,9 @@ pub(super) fn may_be_control(service: &Service, clues: &Clues<'_, '_>) -> bool {
         HostKind::S3Control { .. } => true,
         HostKind::S3Bucket { .. } | HostKind::S3AccessPoint { .. } => false,
         _ => {
+            let headers = clues.request.headers;
             clues.request.path.starts_with("/v20180820/")
-                && clues.request.headers.contains_key("x-amz-account-id")
+                && (headers.contains_key("x-amz-account-id") || headers.contains_key("x-amz-outpost-id"))
         }
     }
 }
