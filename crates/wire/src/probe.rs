@@ -28,8 +28,8 @@ pub fn probe(question: &Value) -> Result<Value, String> {
     let service = service(question.get("model").ok_or("no `model`")?)?;
     let name = text(question, "operation")?;
     let operation = service.operation(name).ok_or_else(|| format!("no operation `{name}`"))?;
-    let named = question.get("protocol").and_then(Value::as_str).and_then(protocol);
-    let known = named.filter(|protocol| service.protocols.contains(protocol));
+    let named = question.get("protocol").and_then(Value::as_str).unwrap_or_default();
+    let known = service.protocols.iter().copied().find(|protocol| is_named(*protocol, named));
     let protocol = known.or(service.protocols.first().copied()).ok_or("the model names no protocol")?;
     match text(question, "kind")? {
         "decode" => decode(service, operation, protocol, question.get("request").ok_or("no `request`")?),
@@ -56,17 +56,18 @@ fn service(model: &Value) -> Result<&'static Service, String> {
     Ok(service)
 }
 
-fn protocol(name: &str) -> Option<Protocol> {
-    Some(match name {
-        "json_1_0" => Protocol::AwsJson10,
-        "json" | "json_1_1" => Protocol::AwsJson11,
-        "rest-json" => Protocol::RestJson1,
-        "rest-xml" => Protocol::RestXml,
-        "query" => Protocol::AwsQuery,
-        "ec2" => Protocol::Ec2Query,
-        "smithy-rpc-v2-cbor" => Protocol::RpcV2Cbor,
-        _ => return None,
-    })
+/// `json` is of either version: the model's metadata says which.
+fn is_named(protocol: Protocol, name: &str) -> bool {
+    match protocol {
+        Protocol::AwsJson10 => matches!(name, "json" | "json_1_0"),
+        Protocol::AwsJson11 => matches!(name, "json" | "json_1_1"),
+        Protocol::RestJson1 => name == "rest-json",
+        Protocol::RestXml => name == "rest-xml",
+        Protocol::AwsQuery => name == "query",
+        Protocol::Ec2Query => name == "ec2",
+        Protocol::RpcV2Cbor => name == "smithy-rpc-v2-cbor",
+        Protocol::AmzCbor11 => false,
+    }
 }
 
 fn decode(
