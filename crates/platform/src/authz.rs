@@ -266,7 +266,10 @@ fn context(
         context.insert(key, value.as_str());
     }
     for (key, values) in &access.context {
-        context.insert_many(key, values.iter().map(String::as_str));
+        match values.as_slice() {
+            [value] => context.insert(key, value.as_str()),
+            values => context.insert_many(key, values.iter().map(String::as_str)),
+        }
     }
     context
 }
