@@ -13,7 +13,8 @@ use pileus_core::{AccountId, BoxFuture, Clock, Timestamp};
 use pileus_iam::{Named, Policy};
 use pileus_platform::SessionKind;
 use pileus_platform::{
-    AccessKey, Caller, CallerKind, Fault, Identities, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Region, Role,
+    AccessKey, Caller, CallerKind, Fault, Identities, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies,
+    Region, Role,
 };
 use pileus_store::{Batch, Durability, Store, StoreError};
 
