@@ -146,7 +146,7 @@ fn shape(ours: &mut ShapeLine, theirs: &ShapeLine, context: &Context, report: &m
     if bare(ours.pattern) != bare(theirs.pattern) {
         report.differ(ours.name, "pattern", ours.pattern, theirs.pattern);
     }
-    let is_flattened = ours.is_flattened;
+    let is_flattened = ours.is_flattened && ours.kind == Kind::List;
     for member in &mut ours.members {
         if let Some(their) = theirs.members.iter().find(|their| their.name == member.name) {
             self::member(ours.name, is_flattened, member, their, context, report);
