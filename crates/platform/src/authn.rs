@@ -50,7 +50,7 @@ pub(crate) async fn authenticate(platform: &Platform, claim: Claim<'_>) -> Resul
     let now = if signed.form == Form::Header && is_recent { unmoved } else { claim.now };
     sigv4::check(signed, &claim.view, now, &rules).map_err(refuse)?;
 
-    let (caller, secret) = match find(platform, signed, claim.now).await? {
+    let (caller, secret) = match find(platform, signed, claim.api, claim.now).await? {
         Found::Known(caller, secret) => (caller, secret),
         Found::Trusted(caller) => return Ok(caller),
         Found::Refused(error) => return Err(refuse(error)),
@@ -71,19 +71,26 @@ enum Found {
     Refused(AuthError),
 }
 
-async fn find(platform: &Platform, signed: &SignedRequest, now: Timestamp) -> Result<Found, Fault> {
+async fn find(
+    platform: &Platform,
+    signed: &SignedRequest,
+    api: &Api,
+    now: Timestamp,
+) -> Result<Found, Fault> {
     let unknown = || Found::Refused(AuthError::UnknownKey { access_key: signed.access_key.clone() });
     if let Some(token) = &signed.session_token
         && let Some(session) = platform.sealer().open(token)
     {
-        return Ok(if session.access_key_id != signed.access_key {
-            unknown()
-        } else if session.expires_at <= now {
-            Found::Refused(AuthError::ExpiredToken { token: token.clone() })
-        } else {
-            let secret = session.secret_access_key.clone();
-            Found::Known(session.caller(), secret)
-        });
+        return Ok(
+            if session.access_key_id != signed.access_key || (api.name == "iam" && !session.reaches_iam()) {
+                unknown()
+            } else if session.expires_at <= now {
+                Found::Refused(AuthError::ExpiredToken { token: token.clone() })
+            } else {
+                let secret = session.secret_access_key.clone();
+                Found::Known(session.caller(), secret)
+            },
+        );
     }
     if let Some(key) = platform.identities().access_key(&signed.access_key).await? {
         if key.is_deleted || !key.is_active {

@@ -68,6 +68,17 @@ impl Session {
         self.context.iter().any(|(key, value)| key == "aws:MultiFactorAuthPresent" && value == "true")
     }
 
+    /// Whether the session may call IAM: a user's without a code from a device may not, a federated user's never.
+    ///
+    /// Source: STS API Reference, "GetSessionToken", "GetFederationToken".
+    pub fn reaches_iam(&self) -> bool {
+        match self.kind {
+            SessionKind::AssumedRole { .. } => true,
+            SessionKind::Root | SessionKind::User { .. } => self.has_mfa(),
+            SessionKind::FederatedUser { .. } => false,
+        }
+    }
+
     pub fn caller(self) -> Caller {
         let account = self.account;
         let mut caller = match &self.kind {

@@ -26,13 +26,18 @@ pub async fn get_caller_identity(
 /// `GetAccessKeyInfo`: the account that a key belongs to, whether or not the key is active.
 ///
 /// # Errors
-/// `AccessDenied`-free by design: a key that nobody knows is a `ValidationError`.
+/// `ValidationError` for a key that nobody knows; `AccessDenied` for sessions of users without MFA and of federated users, which may
+/// ask STS for little else than who they are.
 ///
 /// Source: STS API Reference, "GetAccessKeyInfo".
 pub async fn get_access_key_info(
     cx: &Cx,
     input: GetAccessKeyInfoRequest,
 ) -> Result<GetAccessKeyInfoResponse, StsError> {
+    if cx.caller().session.as_ref().is_some_and(|session| !session.reaches_iam()) {
+        let text = "Cannot call GetAccessKeyInfo with session credentials".to_owned();
+        return Err(StsError::AccessDenied(text));
+    }
     let id = input.access_key_id.unwrap_or_default();
     let key = cx.platform().identities().access_key(&id).await?;
     let account = match key {

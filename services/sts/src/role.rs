@@ -14,11 +14,16 @@ const MAX_CHAINED_SECONDS: i64 = 3_600;
 const DEFAULT_SECONDS: i64 = 3_600;
 
 /// # Errors
-/// `ValidationError` for what is no ARN. Recorded: the text.
+/// `ValidationError` for what is no ARN: partition, service and resource are needed. Recorded: the text.
 pub fn check_arn(role_arn: &str) -> Result<(), StsError> {
-    match Arn::parse(role_arn) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(StsError::Validation(format!("{role_arn} is invalid"))),
+    let parts: Vec<&str> = role_arn.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", partition, service, _, _, resource]
+            if !partition.is_empty() && !service.is_empty() && !resource.is_empty() =>
+        {
+            Ok(())
+        }
+        _ => Err(StsError::Validation(format!("{role_arn} is invalid"))),
     }
 }
 
@@ -82,6 +87,25 @@ pub fn duration(wanted: Option<i64>, role_maximum: i64, is_chained: bool) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_arn_needs_partition_service_and_resource() {
+        for arn in ["arn:aws:iam::000000000000:role/app", "arn:a:a:::b:c"] {
+            assert!(check_arn(arn).is_ok(), "{arn}");
+        }
+        let bad = [
+            "",
+            "nothing",
+            "arn::b:::something",
+            "arn:a::::something",
+            "arn:a:::something",
+            "arn:a:a::aaaaaaaaaa:",
+        ];
+        for arn in bad {
+            let error = check_arn(arn).expect_err(arn).to_string();
+            assert_eq!(error, format!("{arn} is invalid"));
+        }
+    }
 
     #[test]
     fn a_session_lasts_as_long_as_role_and_chaining_permit() {

@@ -145,7 +145,10 @@ fn judge(
         context.insert(&format!("iam:ResourceTag/{key}"), value.as_str());
     }
     for (key, values) in &access.context {
-        context.insert_many(key, values.iter().map(String::as_str));
+        match values.as_slice() {
+            [value] => context.insert(key, value.as_str()),
+            values => context.insert_many(key, values.iter().map(String::as_str)),
+        }
     }
     let request = Request {
         principal: &principal,

@@ -54,7 +54,6 @@ test("a new user may do nothing, and then what a policy allows", async () => {
   const { UserName, User, AccessKey } = await user();
   const [own, other] = [await queue(), await queue()];
   await assert.rejects(send(AccessKey, own), (error) => {
-    assert.equal(error.$metadata.httpStatusCode, 403);
     assert.match(error.name, /^AccessDenied/);
     assert.match(error.message, new RegExp(`${User.Arn} is not authorized to perform: sqs:sendmessage`, "i"));
     return true;
