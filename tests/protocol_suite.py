@@ -7,7 +7,7 @@ Responses are compared by structure: JSON, XML and CBOR values, and the headers 
 
     tests/protocol_suite.py [--probe "target/release/pileus probe"] [--sdist FOLDER] [-v]
 
-Without --sdist the newest 1.x source distribution is fetched with pip into target/protocol-suite.
+Without --sdist the pinned source distribution is fetched with pip into target/protocol-suite.
 Prints one line per failure, then `N passed, N failed, N skipped`; exits with 1 if any failed.
 """
 
@@ -111,7 +111,7 @@ def fetch():
     target.mkdir(parents=True, exist_ok=True)
     if not list(target.glob("botocore-*/tests")):
         pip = [sys.executable, "-m", "pip", "download", "-q", "--no-binary", ":all:", "--no-deps"]
-        subprocess.run([*pip, "botocore>=1.44,<2", "-d", str(target)], check=True)
+        subprocess.run([*pip, "botocore==1.44.5", "-d", str(target)], check=True)
         archive = max(target.glob("botocore-*.tar.gz"))
         with tarfile.open(archive) as tar:
             wanted = [m for m in tar.getmembers() if "/tests/unit/protocols/" in m.name and ".." not in m.name]

@@ -7,19 +7,20 @@ use crate::{coverage, models, root, sh, tidy};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only the steps whose name contains this: fmt, clippy, tidy, rust, python, js, crash
+    /// Only the steps whose name contains this: fmt, tidy, clippy, rust, build, protocols, python, js, crash
     #[arg(long)]
     only: Option<String>,
 }
 
 type Step = (&'static str, fn() -> Result<(), String>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("fmt", || sh::run("cargo", ["fmt", "--all", "--check"])),
     ("tidy", tidy_all),
     ("clippy", || sh::run("cargo", ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("rust", || sh::run("cargo", ["test", "--workspace", "--quiet"])),
     ("build", || sh::run("cargo", ["build", "--package", "pileus-cli"])),
+    ("protocols", protocols),
     ("python", python),
     ("js", javascript),
     ("crash", || crate::crash::run(&crate::crash::Args::short())),
@@ -38,6 +39,12 @@ fn tidy_all() -> Result<(), String> {
     tidy::run()?;
     models::run_check()?;
     coverage::run(&coverage::Args { check: true })
+}
+
+/// AWS's own protocol tests, through `pileus probe`.
+fn protocols() -> Result<(), String> {
+    let python = venv()?;
+    sh::run(&python.to_string_lossy(), ["tests/protocol_suite.py"])
 }
 
 /// Installs the pinned clients once (again when the pins change) and runs the wire tests against the built binary.

@@ -127,7 +127,8 @@ pub struct ParseArnError(pub String);
 impl Arn {
     pub fn new(partition: &str, service: &str, region: &str, account: &str, resource: &str) -> Arn {
         let text = format!("arn:{partition}:{service}:{region}:{account}:{resource}");
-        Arn::parse(&text).expect("an ARN written from its parts parses: no part but the resource holds a colon")
+        Arn::parse(&text)
+            .expect("an ARN written from its parts parses: no part but the resource holds a colon")
     }
 
     pub fn parse(text: &str) -> Result<Arn, ParseArnError> {
@@ -202,16 +203,23 @@ mod tests {
     #[test]
     fn an_arn_splits_at_its_first_five_colons() {
         let cases = [
-            ("arn:aws:sqs:us-east-1:123456789012:jobs", Some(["aws", "sqs", "us-east-1", "123456789012", "jobs"])),
+            (
+                "arn:aws:sqs:us-east-1:123456789012:jobs",
+                Some(["aws", "sqs", "us-east-1", "123456789012", "jobs"]),
+            ),
             ("arn:aws:s3:::bucket/a:b", Some(["aws", "s3", "", "", "bucket/a:b"])),
-            ("arn:aws:iam::aws:policy/ReadOnlyAccess", Some(["aws", "iam", "", "aws", "policy/ReadOnlyAccess"])),
+            (
+                "arn:aws:iam::aws:policy/ReadOnlyAccess",
+                Some(["aws", "iam", "", "aws", "policy/ReadOnlyAccess"]),
+            ),
             ("arn:aws:sqs:us-east-1", None),
             ("urn:aws:sqs:us-east-1:123456789012:jobs", None),
             ("", None),
         ];
         for (text, expected) in cases {
             let got = Arn::parse(text).ok();
-            let parts = got.as_ref().map(|a| [a.partition(), a.service(), a.region(), a.account(), a.resource()]);
+            let parts =
+                got.as_ref().map(|a| [a.partition(), a.service(), a.region(), a.account(), a.resource()]);
             assert_eq!(parts, expected, "{text}");
         }
     }

@@ -66,11 +66,18 @@ impl Ids {
         self.draw("", b"0123456789abcdef", length)
     }
 
+    /// Uniform: bytes at or above the largest multiple of the alphabet's size are thrown away.
     fn draw(&self, prefix: &str, alphabet: &[u8], length: usize) -> String {
+        let fair = 256 - 256 % alphabet.len();
         let mut text = String::with_capacity(prefix.len() + length);
         text.push_str(prefix);
-        for _ in 0..length {
-            text.push(char::from(alphabet[self.0.below(alphabet.len() as u64) as usize]));
+        let whole = prefix.len() + length;
+        while text.len() < whole {
+            let mut bytes = [0u8; 64];
+            let bytes = &mut bytes[..(whole - text.len()).min(64)];
+            self.0.fill(bytes);
+            let drawn = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < fair);
+            text.extend(drawn.map(|byte| char::from(alphabet[byte % alphabet.len()])));
         }
         text
     }
@@ -90,6 +97,8 @@ mod tests {
         let key = ids.iam("AKIA", 16);
         assert!(key.starts_with("AKIA") && key.len() == 20);
         assert_eq!(ids.secret_access_key().len(), 40);
+        assert_eq!(ids.alphanumeric(1_000).len(), 1_000);
+        assert!(ids.hex(24).bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
         assert_ne!(ids.uuid(), uuid);
         assert_eq!(Ids::new(Arc::new(SeededRng::new(7))).uuid(), uuid);
     }

@@ -12,7 +12,9 @@ use std::time::Duration;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A moment in UTC with nanosecond resolution: whole seconds since 1970 (may be negative) plus `0..1_000_000_000` ns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 pub struct Timestamp {
     seconds: i64,
     nanos: u32,
@@ -75,9 +77,17 @@ impl Timestamp {
     }
 
     /// The moment at the given UTC date and time. Fields out of range give `None`.
-    pub fn from_civil(year: i64, month: u32, day: u32, hour: u32, minute: u32, second: u32) -> Option<Timestamp> {
+    pub fn from_civil(
+        year: i64,
+        month: u32,
+        day: u32,
+        hour: u32,
+        minute: u32,
+        second: u32,
+    ) -> Option<Timestamp> {
         let year_fits = (-9_999..=9_999).contains(&year);
-        let date_fits = year_fits && (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
+        let date_fits =
+            year_fits && (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
         if !date_fits || hour > 23 || minute > 59 || second > 60 {
             return None;
         }

@@ -10,6 +10,8 @@ use pileus_store::{Store, StoreError, Txn};
 use pileus_wire::operation::Operation;
 use pileus_wire::value::Struct;
 
+use tracing::Instrument as _;
+
 use crate::caller::{Caller, CallerKind};
 use crate::dispatch;
 use crate::platform::{LimitsProfile, Platform};
@@ -241,7 +243,9 @@ impl Cx {
         let api = pileus_models::service(service).ok_or_else(unknown)?;
         let modelled = api.operation(operation).ok_or_else(unknown)?;
         let cx = self.caused_by_this();
-        dispatch::dispatch(&cx, api, modelled, input).await
+        // Inside the span of the request that caused it, so that a log line shows the whole way.
+        let span = tracing::debug_span!("call", request_id = cx.request_id(), service = api.name, operation);
+        dispatch::dispatch(&cx, api, modelled, input).instrument(span).await
     }
 
     /// A new request id whose parent is this request.

@@ -13,6 +13,8 @@ use pileus_wire::sigv4::{self, AuthError, Family, RequestView, SignedRequest};
 use pileus_wire::value::{Slot, Struct};
 use pileus_wire::{codec, value};
 
+use tracing::Instrument as _;
+
 use crate::authn::{self, Claim};
 use crate::body::{Body, BodyError};
 use crate::cx::{Cx, Origin, Trace};
@@ -116,7 +118,8 @@ async fn answer(
     let origin = Arc::new(origin(&headers, peer, is_secure));
     let trace = Trace::start(now, platform.ids());
     let cx = Cx::new(platform.clone(), caller, region, now, request_id.clone(), origin, trace);
-    let mut output = dispatch::dispatch(&cx, api, operation, input).await?;
+    let span = tracing::debug_span!("request", request_id = &**request_id, trace = &*cx.trace().id);
+    let mut output = dispatch::dispatch(&cx, api, operation, input).instrument(span).await?;
     Ok(codec::encode(api, operation, protocol, output.as_mut(), request_id))
 }
 
