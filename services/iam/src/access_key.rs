@@ -38,7 +38,7 @@ impl Stored for AccessKeyRow {}
 pub struct LastUse {
     pub at: Timestamp,
     pub region: String,
-    /// Our name of the service: `sqs`.
+    /// IAM's name of the service: `sqs`.
     pub service: String,
     /// ARN of who used it, where that is kept.
     #[serde(default)]

@@ -279,6 +279,22 @@ fn principal_id(caller: &Caller) -> Option<String> {
     }
 }
 
+async fn write_uses(
+    store: &Store,
+    used: Vec<String>,
+    principal: Option<String>,
+    last_use: &LastUse,
+) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    for id in used {
+        batch = LAST_USE.put_in(batch, &(id,), last_use)?;
+    }
+    if let Some(id) = principal {
+        batch = ACCESSED.put_in(batch, &(id, last_use.service.clone()), last_use)?;
+    }
+    store.write(batch, Durability::Relaxed).await.map(drop)
+}
+
 impl Identities for IamIdentities {
     fn access_key<'a>(&'a self, access_key_id: &'a str) -> BoxFuture<'a, Result<Option<AccessKey>, Fault>> {
         Box::pin(async move { Ok(self.find_access_key(access_key_id).await?) })
@@ -290,43 +306,33 @@ impl Identities for IamIdentities {
 
     /// Written beside the request, at most once a minute for each key, and lost with the node at worst.
     fn record_use(&self, caller: &Caller, service: &'static str, region: &Region, at: Timestamp) {
-        let principal = principal_id(caller);
+        let is_long_lived = caller.session.is_none() && !caller.access_key_id.is_empty();
+        let key = is_long_lived.then_some(&*caller.access_key_id);
         let role = match &caller.kind {
-            CallerKind::AssumedRole { role_id, .. } => Some(role_id.to_string()),
+            CallerKind::AssumedRole { role_id, .. } => Some(&**role_id),
             _ => None,
         };
-        let is_long_lived = caller.session.is_none() && !caller.access_key_id.is_empty();
-        let key = is_long_lived.then(|| caller.access_key_id.to_string());
+        let used = [key, role].into_iter().flatten().filter(|id| self.is_due(id, ""));
+        let used: Vec<String> = used.map(str::to_owned).collect();
+        let principal = principal_id(caller).filter(|id| self.is_due(id, service));
+        if used.is_empty() && principal.is_none() {
+            return;
+        }
+        let namespace = pileus_models::entry_of(service).map_or(service, |entry| entry.header.arn_namespace);
         let last_use = LastUse {
             at,
             region: region.as_str().to_owned(),
-            service: service.to_owned(),
+            service: namespace.to_owned(),
             entity: caller.arn.to_string(),
         };
-        let mut batch = Batch::new();
-        for id in key.into_iter().chain(role) {
-            if self.is_due(&id, "") {
-                let Ok(next) = LAST_USE.put_in(batch.clone(), &(id,), &last_use) else { return };
-                batch = next;
-            }
-        }
-        if let Some(id) = principal.filter(|id| self.is_due(id, service)) {
-            let Ok(next) = ACCESSED.put_in(batch.clone(), &(id, service.to_owned()), &last_use) else {
-                return;
-            };
-            batch = next;
-        }
-        if batch.is_empty() {
+        let (store, Ok(runtime)) = (self.store.clone(), tokio::runtime::Handle::try_current()) else {
             return;
-        }
-        let store = self.store.clone();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = store.write(batch, Durability::Relaxed).await {
-                    tracing::warn!(%error, "a last use could not be written down");
-                }
-            });
-        }
+        };
+        runtime.spawn(async move {
+            if let Err(error) = write_uses(&store, used, principal, &last_use).await {
+                tracing::warn!(%error, "a last use could not be written down");
+            }
+        });
     }
 
     fn role<'a>(
@@ -365,3 +371,6 @@ impl Identities for IamIdentities {
         Box::pin(async move { Ok(self.take_code(caller, serial_number, code, now).await?) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,10 +160,7 @@ async fn uses_of(cx: &Cx, kind: Kind, id: &str) -> Result<BTreeMap<String, (i64,
     let mut uses: BTreeMap<String, (i64, LastUse)> = BTreeMap::new();
     for id in ids {
         for ((_, service), last) in page::all(cx.store(), ACCESSED, ACCESSED.under(&(id,))).await? {
-            // Uses are kept by our name of the service, and asked for by IAM's.
-            let namespace = pileus_models::entry_of(&service)
-                .map_or(service, |entry| entry.header.arn_namespace.to_owned());
-            uses.entry(namespace)
+            uses.entry(service)
                 .and_modify(|(count, latest)| {
                     *count += 1;
                     if last.at > latest.at {

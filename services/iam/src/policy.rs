@@ -289,9 +289,12 @@ pub async fn delete_policy(cx: &Cx, input: api::DeletePolicyRequest) -> Result<U
     change(cx, move |txn| async move {
         let account = cx.account();
         let row = PolicyRow::load(&txn, account, arn).await?;
-        let users = USERS_OF_POLICY.under(&(account, arn.to_owned()));
-        if !page::is_empty(&txn, USERS_OF_POLICY, users).await? {
-            return Err(IamError::DeleteConflict("Cannot delete a policy attached to entities."));
+        // It may have been attached by its ARN in another partition.
+        for partition in ["aws", "aws-cn", "aws-us-gov"] {
+            let arn = names::arn(partition, account, "policy", &row.path, &row.name);
+            if !page::is_empty(&txn, USERS_OF_POLICY, USERS_OF_POLICY.under(&(account, arn))).await? {
+                return Err(IamError::DeleteConflict("Cannot delete a policy attached to entities."));
+            }
         }
         let versions = VERSIONS.under(&(account, names::key(&row.name)));
         let versions = page::all(&txn, VERSIONS, versions).await?;
