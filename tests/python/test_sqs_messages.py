@@ -392,9 +392,11 @@ def test_the_query_protocol_answers_the_same(node, client, queue):
 
     url = queue()
 
-    def call(**parameters):
-        body = {"Version": "2012-11-05", "QueueUrl": url, **parameters}
-        request = AWSRequest("POST", node.endpoint + "/", data=body)
+    def call(path="/", **parameters):
+        body = {"Version": "2012-11-05", **parameters}
+        if path == "/":
+            body["QueueUrl"] = url
+        request = AWSRequest("POST", node.endpoint + path, data=body)
         request.headers["Content-Type"] = "application/x-www-form-urlencoded"
         SigV4Auth(Credentials("test", "test"), "sqs", "us-east-1").add_auth(request)
         prepared = request.prepare()
@@ -413,5 +415,7 @@ def test_the_query_protocol_answers_the_same(node, client, queue):
     assert "<MD5OfMessageAttributes>a311262e065454b75da111d535b8dacd<" in sent.text
     got = call(Action="ReceiveMessage", **{"AttributeName.1": "All", "MessageAttributeName.1": "All"})
     assert "<Body>hello</Body>" in got.text and "<Name>SenderId</Name>" in got.text
+    path = url.removeprefix(node.endpoint)
+    assert "<SendMessageResult>" in call(path, Action="SendMessage", MessageBody="by its path").text
     refused_call = call(Action="ReceiveMessage", MaxNumberOfMessages="11")
     assert refused_call.status_code == 400 and "<Code>InvalidParameterValue</Code>" in refused_call.text

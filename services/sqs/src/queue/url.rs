@@ -18,8 +18,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads a queue URL. Only the path and a region in the host count: whatever name or port we are reached by, the URL
-    /// that we gave stays good.
+    /// Reads a queue URL, or the path alone of one that a request was sent to. Only the path and a region in the host count:
+    /// whatever name or port we are reached by, the URL that we gave stays good.
     ///
     /// # Errors
     /// `InvalidAddress` when it is no queue URL, or names another region than the one asked.
@@ -130,7 +130,9 @@ mod tests {
             ("http://sqs.us-west-2.localhost:4566/123456789012/jobs", &us_west, Some("123456789012/jobs")),
             ("http://sqs.localhost:4566/123456789012/jobs", &us_west, Some("123456789012/jobs")),
             ("http://localhost:4566/queue/us-west-2/123456789012/jobs", &us_west, Some("123456789012/jobs")),
+            ("/123456789012/jobs", &us_west, Some("123456789012/jobs")),
             ("jobs", &us_east, None),
+            ("/jobs", &us_east, None),
             ("http://localhost:4566/jobs", &us_east, None),
             ("http://localhost:4566/12345/jobs", &us_east, None),
             ("ftp://localhost/123456789012/jobs", &us_east, None),
