@@ -210,3 +210,19 @@ def test_mfa_devices(iam, name):
     fails(iam.deactivate_mfa_device, "NoSuchEntity", message, 404, UserName=user, SerialNumber=serial)
     iam.delete_virtual_mfa_device(SerialNumber=serial)
     fails(iam.delete_virtual_mfa_device, "NoSuchEntity", message, 404, SerialNumber=serial)
+
+
+def test_a_code_of_an_enabled_device_is_good_once(iam, node, name):
+    user, device = name("user"), name("device")
+    iam.create_user(UserName=user)
+    made = iam.create_virtual_mfa_device(VirtualMFADeviceName=device)["VirtualMFADevice"]
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    sts = node.client("sts", key=key["AccessKeyId"], secret=key["SecretAccessKey"])
+    now = time.time()
+    # The device is enabled with codes of a while ago, and its clock is that far behind ever after.
+    iam.enable_mfa_device(UserName=user, SerialNumber=made["SerialNumber"], **codes(made["Base32StringSeed"], now - 60))
+    code = codes(made["Base32StringSeed"], now - 30)["AuthenticationCode2"]
+    sts.get_session_token(SerialNumber=made["SerialNumber"], TokenCode=code)
+    with pytest.raises(ClientError) as caught:
+        sts.get_session_token(SerialNumber=made["SerialNumber"], TokenCode=code)
+    assert caught.value.response["Error"]["Code"] == "AccessDenied"

@@ -45,7 +45,7 @@ pub struct Enabled {
     /// A user's id, or `ROOT`.
     pub owner: String,
     pub at: Timestamp,
-    /// How many steps the device's clock is ahead of ours.
+    /// How many steps the device's clock is ahead of ours: the second of the two codes was its present one.
     pub drift: i64,
     /// Codes of this step and earlier ones are used up.
     pub last_step: i64,
@@ -125,7 +125,7 @@ pub async fn enable_mfa_device(cx: &Cx, input: api::EnableMFADeviceRequest) -> R
         let last_step = totp::find_pair(&row.seed, first, second, cx.now(), ENABLE_DRIFT);
         let last_step = last_step.ok_or(IamError::InvalidAuthenticationCode)?;
         let at = change::now(cx);
-        let drift = last_step - 1 - totp::step(cx.now());
+        let drift = last_step - totp::step(cx.now());
         row.enabled = Some(Enabled { owner: user.id.clone(), at, drift, last_step });
         DEVICES_OF.put(&txn, &(account, user.id, serial.to_owned()), &Mark { since: at })?;
         row.put(&txn, account)
@@ -158,7 +158,7 @@ pub async fn resync_mfa_device(cx: &Cx, input: api::ResyncMFADeviceRequest) -> R
         let (mut row, enabled) = load_of(&txn, cx.account(), name, serial).await?;
         let last_step = totp::find_pair(&row.seed, first, second, cx.now(), RESYNC_DRIFT);
         let last_step = last_step.ok_or(IamError::InvalidAuthenticationCode)?;
-        let drift = last_step - 1 - totp::step(cx.now());
+        let drift = last_step - totp::step(cx.now());
         row.enabled = Some(Enabled { drift, last_step, ..enabled });
         row.put(&txn, cx.account())
     })
