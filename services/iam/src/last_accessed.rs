@@ -1,16 +1,17 @@
 //! Which services principals may use, through which policies, and when they last did: `ListPoliciesGrantingServiceAccess`,
 //! `GenerateServiceLastAccessedDetails` and what it answers.
 //!
-//! A job is done when it is made; it keeps its question, and the answer is read when it is asked for.
+//! A job is done when it is made; it keeps its question for seven days, and the answer is read when it is asked for.
 //!
 //! Source: IAM User Guide, "Refine permissions in AWS using last accessed information".
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pileus_api_iam as api;
 use pileus_core::Timestamp;
 use pileus_platform::Cx;
-use pileus_store::Stored;
+use pileus_store::{Stored, Txn};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,6 +32,17 @@ pub struct JobRow {
 }
 
 impl Stored for JobRow {}
+
+/// How long a job can be asked about.
+const JOB_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+
+/// Drops what was kept of a principal that goes.
+pub async fn forget(txn: &Txn, id: &str) -> Result<(), IamError> {
+    for (key, _) in page::all(txn, ACCESSED, ACCESSED.under(&(id.to_owned(),))).await? {
+        ACCESSED.delete(txn, &key);
+    }
+    Ok(())
+}
 
 /// Whether a document allows anything of a service (`sqs`).
 pub fn grants(document: &str, namespace: &str) -> bool {
@@ -106,7 +118,15 @@ pub async fn generate_service_last_accessed_details(
     let id = cx.ids().uuid();
     let row = JobRow { arn: arn.to_owned(), created: change::now(cx) };
     let (key, row) = (&(cx.account(), id.clone()), &row);
-    cx.transact(move |txn| async move { Ok::<(), IamError>(JOBS.put(&txn, key, row)?) }).await?;
+    cx.transact(move |txn| async move {
+        for (old, job) in page::all(&txn, JOBS, JOBS.under(&(cx.account(),))).await? {
+            if cx.now().since(job.created) >= JOB_LIFETIME {
+                JOBS.delete(&txn, &old);
+            }
+        }
+        Ok::<(), IamError>(JOBS.put(&txn, key, row)?)
+    })
+    .await?;
     Ok(api::GenerateServiceLastAccessedDetailsResponse { job_id: Some(id) })
 }
 
@@ -140,6 +160,7 @@ pub async fn get_service_last_accessed_details(
 
 async fn load_job(cx: &Cx, id: &str) -> Result<JobRow, IamError> {
     let row = JOBS.get(cx.store(), &(cx.account(), id.to_owned())).await?;
+    let row = row.filter(|job| cx.now().since(job.created) < JOB_LIFETIME);
     row.ok_or_else(|| IamError::NoSuchEntity(format!("Job {id} cannot be found.")))
 }
 

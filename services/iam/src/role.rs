@@ -17,6 +17,7 @@ use crate::document;
 use crate::error::IamError;
 use crate::holder::{Kind, register_id};
 use crate::keys::{ATTACHED, IDS, INLINE, LAST_USE, ROLE_PROFILES, ROLES};
+use crate::last_accessed;
 use crate::names::{self, required};
 use crate::page::{self, Page};
 use crate::tags::{self, Case, Tags};
@@ -268,6 +269,7 @@ async fn remove(txn: &Txn, account: AccountId, row: &RoleRow) -> Result<(), IamE
     ROLES.delete(txn, &(account, names::key(&row.name)));
     IDS.delete(txn, &(row.id.clone(),));
     LAST_USE.delete(txn, &(row.id.clone(),));
+    last_accessed::forget(txn, &row.id).await?;
     Ok(())
 }
 

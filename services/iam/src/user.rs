@@ -14,6 +14,7 @@ use crate::holder::{Kind, register_id};
 use crate::keys::{
     ATTACHED, CREDENTIALS, DEVICES_OF, IDS, INLINE, KEYS_OF, LOGINS, MEMBERSHIPS, SIGNING, SSH_KEYS, USERS,
 };
+use crate::last_accessed;
 use crate::names::{self, required};
 use crate::page::{self, Page};
 use crate::tags::{self, Case, Tags};
@@ -172,6 +173,7 @@ pub async fn delete_user(cx: &Cx, input: api::DeleteUserRequest) -> Result<Unit,
         let row = UserRow::load(&txn, account, name).await?;
         refuse_in_use(&txn, account, &row.id).await?;
         boundary::set(&txn, account, &row.id, row.boundary.as_deref(), None, row.created).await?;
+        last_accessed::forget(&txn, &row.id).await?;
         USERS.delete(&txn, &(account, names::key(name)));
         IDS.delete(&txn, &(row.id,));
         Ok(())
