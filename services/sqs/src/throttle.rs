@@ -5,6 +5,7 @@
 //! which is not enforced here.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pileus_platform::{Cx, LimitsProfile};
@@ -14,6 +15,18 @@ use crate::queue::Queue;
 use crate::queue::attributes::ThroughputLimit;
 
 const CALLS_PER_SECOND: u32 = 300;
+
+/// One call, which counts once however often its transaction runs.
+pub struct Call {
+    action: &'static str,
+    is_counted: AtomicBool,
+}
+
+impl Call {
+    pub fn new(action: &'static str) -> Call {
+        Call { action, is_counted: AtomicBool::new(false) }
+    }
+}
 
 /// Calls of this second, by queue and action.
 #[derive(Default)]
@@ -30,12 +43,15 @@ impl Throttle {
     ///
     /// # Errors
     /// `RequestThrottled` beyond AWS's quota, when the node enforces AWS's quotas.
-    pub fn admit(&self, cx: &Cx, queue: &Queue, action: &'static str) -> Result<(), SqsError> {
+    pub fn admit(&self, cx: &Cx, queue: &Queue, call: &Call) -> Result<(), SqsError> {
         let limit = queue.record.attributes.fifo.as_ref().map(|fifo| fifo.throughput_limit);
         if cx.limits() != LimitsProfile::Aws || limit != Some(ThroughputLimit::PerQueue) {
             return Ok(());
         }
-        self.count(cx.now().as_secs(), queue.record.id, action)
+        if call.is_counted.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.count(cx.now().as_secs(), queue.record.id, call.action)
     }
 
     fn count(&self, second: i64, queue: u64, action: &'static str) -> Result<(), SqsError> {

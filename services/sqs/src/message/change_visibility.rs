@@ -19,6 +19,7 @@ use crate::message::receipt::Receipt;
 use crate::order::{fifo, standard};
 use crate::queue::Queue;
 use crate::state::{Desk, Sqs, millis};
+use crate::throttle::Call;
 
 pub async fn change_message_visibility(
     cx: &Cx,
@@ -28,13 +29,13 @@ pub async fn change_message_visibility(
     let handle = &input.receipt_handle.ok_or(SqsError::MissingParameter("ReceiptHandle"))?;
     let timeout = input.visibility_timeout.ok_or(SqsError::MissingParameter("VisibilityTimeout"))?;
     let timeout = limits::visibility_timeout(timeout)?;
-    let sqs = cx.state::<Sqs>();
-    let queue = sqs.load(cx.store(), address).await?;
-    sqs.throttle.admit(cx, &queue, "ChangeMessageVisibility")?;
-    let visible_at = cx
+    let (sqs, call) = (cx.state::<Sqs>(), &Call::new("ChangeMessageVisibility"));
+    let (queue, visible_at) = cx
         .transact(|txn| async move {
             let queue = sqs.load(&txn, address).await?;
-            change(desk(cx), &txn, &queue, handle, timeout).await
+            sqs.throttle.admit(cx, &queue, call)?;
+            let visible_at = change(desk(cx), &txn, &queue, handle, timeout).await?;
+            Ok::<_, SqsError>((queue, visible_at))
         })
         .await?;
     sqs.lane(cx.store(), &queue).put_aside_until(visible_at, millis(cx.now()));
@@ -51,12 +52,11 @@ pub async fn change_message_visibility_batch(
         entries.iter().map(|entry| entry.id.as_deref()),
         "ChangeMessageVisibilityBatchRequestEntry",
     )?;
-    let sqs = cx.state::<Sqs>();
-    let queue = sqs.load(cx.store(), address).await?;
-    sqs.throttle.admit(cx, &queue, "ChangeMessageVisibility")?;
-    let (result, earliest) = cx
+    let (sqs, call) = (cx.state::<Sqs>(), &Call::new("ChangeMessageVisibility"));
+    let (queue, result, earliest) = cx
         .transact(|txn| async move {
             let queue = sqs.load(&txn, address).await?;
+            sqs.throttle.admit(cx, &queue, call)?;
             let (mut successful, mut failed, mut earliest) = (Vec::new(), Vec::new(), u64::MAX);
             for entry in entries {
                 let handle = entry.receipt_handle.as_deref().unwrap_or_default();
@@ -78,7 +78,7 @@ pub async fn change_message_visibility_batch(
                 successful: (!successful.is_empty()).then_some(successful),
                 failed: (!failed.is_empty()).then_some(failed),
             };
-            Ok((result, earliest))
+            Ok((queue, result, earliest))
         })
         .await?;
     sqs.lane(cx.store(), &queue).put_aside_until(earliest, millis(cx.now()));

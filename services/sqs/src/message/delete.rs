@@ -17,17 +17,18 @@ use crate::message::receipt::Receipt;
 use crate::order::{fifo, standard};
 use crate::queue::Queue;
 use crate::state::{Desk, Sqs, millis};
+use crate::throttle::Call;
 
 pub async fn delete_message(cx: &Cx, input: DeleteMessageRequest) -> Result<Unit, SqsError> {
     let address = &access::address(cx, input.queue_url.as_deref())?;
     let handle = &input.receipt_handle.ok_or(SqsError::MissingParameter("ReceiptHandle"))?;
-    let sqs = cx.state::<Sqs>();
-    let queue = sqs.load(cx.store(), address).await?;
-    sqs.throttle.admit(cx, &queue, "DeleteMessage")?;
-    let deleted = cx
+    let (sqs, call) = (cx.state::<Sqs>(), &Call::new("DeleteMessage"));
+    let (queue, deleted) = cx
         .transact(|txn| async move {
             let queue = sqs.load(&txn, address).await?;
-            delete(desk(cx), &txn, &queue, handle).await
+            sqs.throttle.admit(cx, &queue, call)?;
+            let deleted = delete(desk(cx), &txn, &queue, handle).await?;
+            Ok::<_, SqsError>((queue, deleted))
         })
         .await?;
     sqs.lane(cx.store(), &queue).add_in_flight(-i64::from(deleted));
@@ -41,12 +42,11 @@ pub async fn delete_message_batch(
     let address = &access::address(cx, input.queue_url.as_deref())?;
     let entries = &input.entries.unwrap_or_default();
     batch::check(entries.iter().map(|entry| entry.id.as_deref()), "DeleteMessageBatchRequestEntry")?;
-    let sqs = cx.state::<Sqs>();
-    let queue = sqs.load(cx.store(), address).await?;
-    sqs.throttle.admit(cx, &queue, "DeleteMessage")?;
-    let (result, deleted) = cx
+    let (sqs, call) = (cx.state::<Sqs>(), &Call::new("DeleteMessage"));
+    let (queue, result, deleted) = cx
         .transact(|txn| async move {
             let queue = sqs.load(&txn, address).await?;
+            sqs.throttle.admit(cx, &queue, call)?;
             let (mut successful, mut failed, mut deleted) = (Vec::new(), Vec::new(), 0);
             for entry in entries {
                 let handle = entry.receipt_handle.as_deref().unwrap_or_default();
@@ -63,7 +63,7 @@ pub async fn delete_message_batch(
                 successful: (!successful.is_empty()).then_some(successful),
                 failed: (!failed.is_empty()).then_some(failed),
             };
-            Ok((result, deleted))
+            Ok((queue, result, deleted))
         })
         .await?;
     sqs.lane(cx.store(), &queue).add_in_flight(-deleted);

@@ -25,6 +25,7 @@ use crate::queue::Queue;
 use crate::queue::count;
 use crate::queue::url::Address;
 use crate::state::{Desk, Sqs, millis};
+use crate::throttle::Call;
 
 /// A receive that tidied looks again, this often at most.
 const MAX_ROUNDS: usize = 16;
@@ -62,7 +63,7 @@ pub async fn receive_message(
     let wait = input.wait_time_seconds.map(limits::wait_time).transpose()?;
     let wish = Wish::read(cx, input)?;
     let queue = sqs.load(cx.store(), &wish.address).await?;
-    sqs.throttle.admit(cx, &queue, "ReceiveMessage")?;
+    sqs.throttle.admit(cx, &queue, &Call::new("ReceiveMessage"))?;
     let wait = wait.unwrap_or(queue.record.attributes.receive_message_wait_time as u64 * 1_000);
     let delivered = poll(cx, sqs, queue, &wish, wait).await?;
     let messages: Vec<_> = delivered.into_iter().map(|delivered| wish.show(delivered)).collect();

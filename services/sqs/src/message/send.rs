@@ -25,6 +25,7 @@ use crate::order;
 use crate::queue::Queue;
 use crate::queue::attributes::DeduplicationScope;
 use crate::state::{Desk, Sqs, millis};
+use crate::throttle::Call;
 
 /// A message as it was sent, before a queue has seen it.
 struct Outgoing {
@@ -75,13 +76,11 @@ pub async fn send_message(cx: &Cx, input: SendMessageRequest) -> Result<SendMess
         Some(group) if address.is_fifo() => Some(sqs.group_lock(address, group).lock().await),
         _ => None,
     };
-    let admitted = &std::sync::atomic::AtomicBool::new(false);
+    let call = &Call::new("SendMessage");
     let sent = cx
         .transact(|txn| async move {
             let queue = sqs.load(&txn, address).await?;
-            if !admitted.swap(true, std::sync::atomic::Ordering::Relaxed) {
-                sqs.throttle.admit(cx, &queue, "SendMessage")?;
-            }
+            sqs.throttle.admit(cx, &queue, call)?;
             let accepted = outgoing.accept(cx, &queue)?;
             put(desk(cx), &txn, &queue, outgoing, accepted).await
         })
@@ -114,10 +113,10 @@ pub async fn send_message_batch(
         Some(group) if address.is_fifo() => Some(sqs.group_lock(address, group).lock().await),
         _ => None,
     };
-    let queue = sqs.load(cx.store(), address).await?;
-    sqs.throttle.admit(cx, &queue, "SendMessage")?;
+    let call = &Call::new("SendMessage");
     cx.transact(|txn| async move {
         let queue = sqs.load(&txn, address).await?;
+        sqs.throttle.admit(cx, &queue, call)?;
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         for (_, outgoing) in outgoing {
             // What every message of a FIFO queue needs, the whole request is refused for.
