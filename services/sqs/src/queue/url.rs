@@ -25,8 +25,9 @@ impl Address {
     /// `InvalidAddress` when it is no queue URL, or names another region than the one asked.
     pub fn parse(url: &str, asked: &Region) -> Result<Address, SqsError> {
         let invalid = || SqsError::InvalidAddress(url.chars().take(2_048).collect());
-        let rest =
-            url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).ok_or_else(invalid)?;
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        // A path begins with the slash, after no host.
+        let rest = rest.or(url.starts_with('/').then_some(url)).ok_or_else(invalid)?;
         let (host, path) = rest.split_once('/').ok_or_else(invalid)?;
         let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
         let (region, account, name) = match segments[..] {
