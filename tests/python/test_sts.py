@@ -301,6 +301,30 @@ def test_session_policies_narrow_and_never_widen(client, made):
                 assert is_denied(sqs.send_message, QueueUrl=url, MessageBody="x"), (what, url)
 
 
+def test_managed_session_policies_may_be_large_and_are_as_they_are_now(client, name, node, made):
+    url, arn = made.queue()
+    role = made.role(ACCOUNT, allow("*"))
+    sts = client("sts")
+    answer = assume(sts, role, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}])
+    sqs = client("sqs", *keys(answer))
+    sqs.list_queues()
+    assert is_denied(sqs.send_message, QueueUrl=url, MessageBody="x")
+    own = made.iam.create_policy(PolicyName=name("policy"), PolicyDocument=document(allow("sqs:SendMessage")))["Policy"]["Arn"]
+    sqs = client("sqs", *keys(assume(sts, role, PolicyArns=[{"arn": own}])))
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    made.iam.create_policy_version(PolicyArn=own, PolicyDocument=document(allow("sqs:ListQueues")), SetAsDefault=True)
+    assert is_denied(sqs.send_message, QueueUrl=url, MessageBody="x")
+    for version in made.iam.list_policy_versions(PolicyArn=own)["Versions"]:
+        if not version["IsDefaultVersion"]:
+            made.iam.delete_policy_version(PolicyArn=own, VersionId=version["VersionId"])
+    made.iam.delete_policy(PolicyArn=own)
+    assert is_denied(sqs.list_queues)
+    other = client("iam", key="111111111111").create_policy(
+        PolicyName=name("policy"), PolicyDocument=document(allow("*"))
+    )["Policy"]["Arn"]
+    assert error_code(assume, sts, role, PolicyArns=[{"arn": other}]) == "ValidationError", "another account's"
+
+
 def test_session_policies_must_be_policies_of_some_size(client, made):
     role = made.role(ACCOUNT)
     sts = client("sts")

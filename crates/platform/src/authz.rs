@@ -4,7 +4,7 @@
 //! messages".
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use pileus_core::{AccountId, Arn};
 use pileus_iam::{Context, Decision, Named, Policies, Policy, Principal, Request, evaluate};
@@ -123,7 +123,7 @@ async fn judge(cx: &Cx, api: &'static Api, access: &Access, own: &PrincipalPolic
     }
     let principal = principal(caller);
     let context = context(cx, access, &principal, resource_account, own);
-    let session = session_policies(caller)?;
+    let session = session_policies(cx).await?;
     let resource: Vec<_> =
         resource_policy.iter().map(|p| Named::new(p.name.clone(), p.policy.clone())).collect();
     let request = Request {
@@ -186,18 +186,28 @@ fn principal(caller: &Caller) -> Principal {
     principal.with_unique_id(&*caller.user_id)
 }
 
-fn session_policies(caller: &Caller) -> Result<Vec<Named<Arc<Policy>>>, Fault> {
-    let Some(session) = &caller.session else { return Ok(Vec::new()) };
-    let parse = |text: &String| {
+/// Policies that narrow the caller's session. A managed one that is gone allows nothing.
+async fn session_policies(cx: &Cx) -> Result<Vec<Named<Arc<Policy>>>, Fault> {
+    static NOTHING: LazyLock<Arc<Policy>> = LazyLock::new(|| {
+        let text = r#"{"Version":"2012-10-17","Statement":[]}"#;
+        Arc::new(Policy::parse(text).expect("an empty list of statements is a policy"))
+    });
+    let Some(session) = &cx.caller().session else { return Ok(Vec::new()) };
+    let mut policies = Vec::with_capacity(session.policies.len() + session.policy_arns.len());
+    for text in &session.policies {
         let policy = Policy::parse(text).map_err(|_| {
             Fault::receiver(
                 "InternalFailure",
                 "a session policy that was checked when the session began does not parse",
             )
         })?;
-        Ok(Named::new("session policy", Arc::new(policy)))
-    };
-    session.policies.iter().map(parse).collect()
+        policies.push(Named::new("session policy", Arc::new(policy)));
+    }
+    for arn in &session.policy_arns {
+        let policy = cx.platform().identities().managed_policy(arn).await?;
+        policies.push(Named::new(arn.as_str(), policy.unwrap_or_else(|| NOTHING.clone())));
+    }
+    Ok(policies)
 }
 
 /// Condition keys of the request itself, whoever makes it: time, place, origin.

@@ -90,8 +90,8 @@ pub trait Identities: Send + Sync + 'static {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<Arc<Role>>, Fault>>;
 
-    /// The document of a managed policy (AWS's or a customer's) by its ARN.
-    fn managed_policy<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<Option<String>, Fault>>;
+    /// A managed policy (AWS's or a customer's) by its ARN, as it is now.
+    fn managed_policy<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<Option<Arc<Policy>>, Fault>>;
 
     fn oidc_provider<'a>(
         &'a self,

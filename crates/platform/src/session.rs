@@ -20,9 +20,12 @@ pub struct Session {
     pub kind: SessionKind,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
-    /// Session policy documents, inline ones and those of `PolicyArns`, already resolved.
+    /// Documents of inline session policies.
     #[serde(default)]
     pub policies: Vec<String>,
+    /// Managed session policies by ARN: what they say now counts.
+    #[serde(default)]
+    pub policy_arns: Vec<String>,
     /// Session tags, `(key, value)`.
     #[serde(default)]
     pub tags: Vec<(String, String)>,
@@ -157,6 +160,7 @@ mod tests {
             issued_at: Timestamp::from_secs(1),
             expires_at: Timestamp::from_secs(2),
             policies: vec![],
+            policy_arns: vec![],
             tags: vec![("team".into(), "a".into())],
             transitive_tag_keys: vec![],
             source_identity: None,

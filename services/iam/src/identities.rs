@@ -343,13 +343,16 @@ impl Identities for IamIdentities {
         Box::pin(async move { Ok(self.find_role(account, name).await?) })
     }
 
-    fn managed_policy<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<Option<String>, Fault>> {
+    fn managed_policy<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<Option<Arc<Policy>>, Fault>> {
         Box::pin(async move {
             let Some(named) = names::parse_arn(arn).filter(|named| named.kind == "policy") else {
                 return Ok(None);
             };
             let account = named.account.unwrap_or(AccountId::DEFAULT);
-            Ok(policy::document_of(&self.store, account, arn).await?)
+            let Some(document) = policy::document_of(&self.store, account, arn).await? else {
+                return Ok(None);
+            };
+            Ok(Some(self.compile(Some(arn), &document)?))
         })
     }
 

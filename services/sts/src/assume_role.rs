@@ -77,10 +77,9 @@ pub async fn assume_role(cx: &Cx, input: AssumeRoleRequest) -> Result<AssumeRole
     let calling = cx.caller().session.as_deref();
     let passed = input.tags.unwrap_or_default();
     let tags = tags::join(passed, input.transitive_tag_keys.unwrap_or_default(), calling)?;
-    let passed_policies =
-        input.policy.is_some() || input.policy_arns.as_ref().is_some_and(|arns| !arns.is_empty());
-    let has_packed = passed_policies || !tags.tags.is_empty();
-    let policies = policies::resolve(cx, input.policy, input.policy_arns.unwrap_or_default(), &tags).await?;
+    let policies =
+        policies::check(cx, role.account, input.policy, input.policy_arns.unwrap_or_default(), &tags).await?;
+    let packed_percent = (!policies.is_empty() || !tags.tags.is_empty()).then_some(policies.packed_percent);
     let handed_on = calling.and_then(|session| session.source_identity.clone());
     if handed_on.is_some() && input.source_identity.is_some() && handed_on != input.source_identity {
         let text = "The source identity of a chained session can't be changed.".to_owned();
@@ -96,7 +95,7 @@ pub async fn assume_role(cx: &Cx, input: AssumeRoleRequest) -> Result<AssumeRole
             account: role.account,
             kind: role::session_kind(&role, &session_name),
             duration_seconds,
-            policies: policies.documents,
+            policies,
             tags: tags.tags,
             transitive_tag_keys: tags.transitive_keys,
             source_identity: source_identity.clone(),
@@ -107,7 +106,7 @@ pub async fn assume_role(cx: &Cx, input: AssumeRoleRequest) -> Result<AssumeRole
     Ok(AssumeRoleResponse {
         credentials: Some(issued.credentials),
         assumed_role_user: Some(role::assumed_role_user(&role, &session_name)),
-        packed_policy_size: has_packed.then_some(policies.packed_percent),
+        packed_policy_size: packed_percent,
         source_identity,
         session_token_utilization: Some(issued.token_percent),
         session_token_size: Some(issued.token_bytes),

@@ -7,8 +7,10 @@ use pileus_core::AccountId;
 use pileus_platform::{Cx, Session, SessionKind};
 
 use crate::error::StsError;
+use crate::policies::SessionPolicies;
 
-/// Chosen: AWS does not tell its own limit. Tokens travel in a header, and servers on the way refuse headers of 64 KiB.
+/// Chosen: AWS does not tell its own limit. Fifty of the longest tags and full policies fit, and a header that servers on the way
+/// still take: 64 KiB is the usual end.
 const MAX_TOKEN_BYTES: usize = 48 << 10;
 
 /// What differs between the operations that begin a session.
@@ -16,7 +18,7 @@ pub struct NewSession {
     pub account: AccountId,
     pub kind: SessionKind,
     pub duration_seconds: i64,
-    pub policies: Vec<String>,
+    pub policies: SessionPolicies,
     pub tags: Vec<(String, String)>,
     pub transitive_tag_keys: Vec<String>,
     pub source_identity: Option<String>,
@@ -49,7 +51,8 @@ pub fn issue(cx: &Cx, new: NewSession) -> Result<Issued, StsError> {
         kind: new.kind,
         issued_at,
         expires_at,
-        policies: new.policies,
+        policies: new.policies.inline,
+        policy_arns: new.policies.arns,
         tags: new.tags,
         transitive_tag_keys: new.transitive_tag_keys,
         source_identity: new.source_identity,

@@ -3,6 +3,7 @@
 //! Source: IAM User Guide, "Policies and permissions in AWS IAM", "Session policies"; "IAM and AWS STS quotas".
 
 use pileus_api_sts::PolicyDescriptorType;
+use pileus_core::{AccountId, Arn};
 use pileus_iam::{DocumentKind, Policy};
 use pileus_platform::Cx;
 
@@ -15,18 +16,29 @@ const MAX_PLAIN_CHARACTERS: usize = 2_048;
 const MAX_TAG_CHARACTERS: usize = 50 * (128 + 256);
 const MAX_MANAGED: usize = 10;
 
-/// Documents of a session's policies, and how much of the space for policies and tags they take, in percent.
+/// A session's policies, and how much of the space for policies and tags they take, in percent.
+#[derive(Debug, Default)]
 pub struct SessionPolicies {
-    pub documents: Vec<String>,
+    /// At most one document.
+    pub inline: Vec<String>,
+    pub arns: Vec<String>,
     pub packed_percent: i64,
 }
 
-/// Reads and checks the policies that a request passes.
+impl SessionPolicies {
+    pub fn is_empty(&self) -> bool {
+        self.inline.is_empty() && self.arns.is_empty()
+    }
+}
+
+/// Checks the policies that a request passes for a session in `account`.
 ///
 /// # Errors
-/// `MalformedPolicyDocument`, `PackedPolicyTooLarge`; `ValidationError` for too many or unknown managed policies.
-pub async fn resolve(
+/// `MalformedPolicyDocument`, `PackedPolicyTooLarge`; `ValidationError` for too many managed policies and for those that are
+/// unknown or another account's.
+pub async fn check(
     cx: &Cx,
+    account: AccountId,
     inline: Option<String>,
     arns: Vec<PolicyDescriptorType>,
     tags: &SessionTags,
@@ -37,28 +49,24 @@ pub async fn resolve(
         );
         return Err(StsError::Validation(text));
     }
-    let mut documents = Vec::new();
-    let mut plain = 0;
-    if let Some(inline) = inline {
-        check(&inline)?;
-        plain += inline.chars().count();
-        documents.push(inline);
+    let arns: Vec<String> = arns.into_iter().filter_map(|descriptor| descriptor.arn).collect();
+    for arn in &arns {
+        let owner = Arn::parse(arn).ok().map(|arn| arn.account().to_owned());
+        let is_near = owner.is_some_and(|owner| owner == "aws" || owner == account.as_str());
+        if !is_near || cx.platform().identities().managed_policy(arn).await?.is_none() {
+            return Err(StsError::Validation(format!("Requested policy {arn} not found.")));
+        }
     }
-    for arn in arns.into_iter().filter_map(|descriptor| descriptor.arn) {
-        plain += arn.chars().count();
-        let document = cx.platform().identities().managed_policy(&arn).await?;
-        documents.push(
-            document.ok_or_else(|| StsError::Validation(format!("Requested policy {arn} not found.")))?,
-        );
-    }
+    inline.as_deref().map_or(Ok(()), check_document)?;
+    let plain = inline.iter().chain(&arns).map(|text| text.chars().count()).sum();
     let tag_characters = |(key, value): &(String, String)| key.chars().count() + value.chars().count();
-    let percent = packed_percent(plain, tags.tags.iter().map(tag_characters).sum())?;
-    Ok(SessionPolicies { documents, packed_percent: percent })
+    let packed_percent = packed_percent(plain, tags.tags.iter().map(tag_characters).sum())?;
+    Ok(SessionPolicies { inline: Vec::from_iter(inline), arns, packed_percent })
 }
 
 /// # Errors
 /// `MalformedPolicyDocument`.
-fn check(inline: &str) -> Result<(), StsError> {
+fn check_document(inline: &str) -> Result<(), StsError> {
     let malformed = |text: String| StsError::MalformedPolicyDocument(text);
     let json: serde_json::Value = serde_json::from_str(inline)
         .map_err(|_| malformed("The policy is not in the valid JSON format.".to_owned()))?;
@@ -111,7 +119,7 @@ mod tests {
             ),
         ];
         for (document, expected) in cases {
-            let got = check(document).err().map(|error| error.to_string());
+            let got = check_document(document).err().map(|error| error.to_string());
             assert_eq!(got.as_deref(), expected, "{document}");
         }
     }

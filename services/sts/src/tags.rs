@@ -105,6 +105,7 @@ mod tests {
             issued_at: Timestamp::EPOCH,
             expires_at: Timestamp::EPOCH,
             policies: vec![],
+            policy_arns: vec![],
             tags: vec![("team".into(), "a".into()), ("cost".into(), "1".into())],
             transitive_tag_keys: vec!["Team".into()],
             source_identity: None,

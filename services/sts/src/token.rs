@@ -8,7 +8,8 @@ use pileus_platform::{Caller, CallerKind, Cx, SessionKind};
 
 use crate::credentials::{self, NewSession};
 use crate::error::StsError;
-use crate::{mfa, policies, tags};
+use crate::policies::{self, SessionPolicies};
+use crate::{mfa, tags};
 
 const DEFAULT_SECONDS: i64 = 43_200;
 const MAX_ROOT_SECONDS: i64 = 3_600;
@@ -48,7 +49,7 @@ pub async fn get_session_token(
             account: caller.account,
             kind,
             duration_seconds: duration(caller, input.duration_seconds),
-            policies: Vec::new(),
+            policies: SessionPolicies::default(),
             tags: Vec::new(),
             transitive_tag_keys: Vec::new(),
             source_identity: None,
@@ -86,20 +87,21 @@ pub async fn get_federation_token(
         }
     };
     let name = input.name.unwrap_or_default();
+    let account = caller.account;
     let tags = tags::join(input.tags.unwrap_or_default(), Vec::new(), None)?;
     let mut policies =
-        policies::resolve(cx, input.policy, input.policy_arns.unwrap_or_default(), &tags).await?;
-    if policies.documents.is_empty() {
-        policies.documents.push(NOTHING.to_owned());
+        policies::check(cx, account, input.policy, input.policy_arns.unwrap_or_default(), &tags).await?;
+    let packed_percent = policies.packed_percent;
+    if policies.is_empty() {
+        policies.inline.push(NOTHING.to_owned());
     }
-    let account = caller.account;
     let issued = credentials::issue(
         cx,
         NewSession {
             account,
             kind: SessionKind::FederatedUser { name: name.clone(), user_path, user_name, user_id },
             duration_seconds: duration(caller, input.duration_seconds),
-            policies: policies.documents,
+            policies,
             tags: tags.tags,
             transitive_tag_keys: Vec::new(),
             source_identity: None,
@@ -114,7 +116,7 @@ pub async fn get_federation_token(
             arn: Some(format!("arn:aws:sts::{account}:federated-user/{name}")),
         }),
         // Recorded: told even when nothing was passed.
-        packed_policy_size: Some(policies.packed_percent),
+        packed_policy_size: Some(packed_percent),
         session_token_utilization: Some(issued.token_percent),
         session_token_size: Some(issued.token_bytes),
     })

@@ -56,17 +56,16 @@ pub async fn assume_role_with_web_identity(
 
     let duration_seconds = role::duration(input.duration_seconds, role.max_session_seconds, false)?;
     let tags = tags::join(claims.tags.clone(), claims.transitive_tag_keys.clone(), None)?;
-    let passed_policies =
-        input.policy.is_some() || input.policy_arns.as_ref().is_some_and(|arns| !arns.is_empty());
-    let has_packed = passed_policies || !tags.tags.is_empty();
-    let policies = policies::resolve(cx, input.policy, input.policy_arns.unwrap_or_default(), &tags).await?;
+    let policies =
+        policies::check(cx, role.account, input.policy, input.policy_arns.unwrap_or_default(), &tags).await?;
+    let packed_percent = (!policies.is_empty() || !tags.tags.is_empty()).then_some(policies.packed_percent);
     let issued = credentials::issue(
         cx,
         NewSession {
             account: role.account,
             kind: role::session_kind(&role, &session_name),
             duration_seconds,
-            policies: policies.documents,
+            policies,
             tags: tags.tags,
             transitive_tag_keys: tags.transitive_keys,
             source_identity: claims.source_identity.clone(),
@@ -78,7 +77,7 @@ pub async fn assume_role_with_web_identity(
         credentials: Some(issued.credentials),
         subject_from_web_identity_token: Some(claims.subject.clone()),
         assumed_role_user: Some(role::assumed_role_user(&role, &session_name)),
-        packed_policy_size: has_packed.then_some(policies.packed_percent),
+        packed_policy_size: packed_percent,
         // Recorded: the provider's ARN, where the reference speaks of the issuer.
         provider: Some(provider.arn.clone()),
         audience: Some(audience.to_owned()),
