@@ -191,7 +191,7 @@ pub async fn list_access_keys(
     })
 }
 
-/// Recorded: a key that the account does not own is none of the caller's business, so it is denied rather than not found.
+/// As AWS answers: a key that the account does not own is none of the caller's business, so it is denied rather than not found.
 pub async fn get_access_key_last_used(
     cx: &Cx,
     input: api::GetAccessKeyLastUsedRequest,

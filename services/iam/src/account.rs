@@ -66,8 +66,6 @@ pub async fn list_account_aliases(
 }
 
 /// Quotas as AWS reports them for a new account.
-///
-/// Recorded: the answer of a new account.
 const QUOTAS: &[(&str, i64)] = &[
     ("AccessKeysPerUserQuota", 2),
     ("AccountSigningCertificatesPresent", 0),

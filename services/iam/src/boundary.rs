@@ -16,7 +16,7 @@ use crate::policy;
 use crate::role::{self, RoleRow};
 use crate::user::UserRow;
 
-/// Recorded: the type reads `Policy` on the wire, not the model's `PermissionsBoundaryPolicy`.
+/// As AWS answers: the type reads `Policy` on the wire, not the model's `PermissionsBoundaryPolicy`.
 pub fn answer(arn: &Option<String>) -> Option<api::AttachedPermissionsBoundary> {
     arn.as_ref().map(|arn| api::AttachedPermissionsBoundary {
         permissions_boundary_type: Some("Policy".to_owned()),

@@ -186,7 +186,7 @@ pub async fn add_user_to_group(cx: &Cx, input: api::AddUserToGroupRequest) -> Re
     Ok(Unit)
 }
 
-/// Removing someone who is no member changes nothing. Recorded: of two absent names the user's is reported.
+/// Removing someone who is no member changes nothing. As AWS answers: of two absent names the user's is reported.
 pub async fn remove_user_from_group(
     cx: &Cx,
     input: api::RemoveUserFromGroupRequest,

@@ -92,7 +92,7 @@ pub async fn create_instance_profile(
     Ok(api::CreateInstanceProfileResponse { instance_profile: Some(answer) })
 }
 
-/// Recorded: the tags are there even when there are none.
+/// As AWS answers: the tags are there even when there are none.
 pub async fn get_instance_profile(
     cx: &Cx,
     input: api::GetInstanceProfileRequest,

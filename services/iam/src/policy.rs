@@ -225,7 +225,7 @@ pub async fn create_policy(
     Ok(api::CreatePolicyResponse { policy: Some(policy) })
 }
 
-/// Recorded: the tags are there even when there are none.
+/// As AWS answers: the tags are there even when there are none.
 pub async fn get_policy(cx: &Cx, input: api::GetPolicyRequest) -> Result<api::GetPolicyResponse, IamError> {
     let arn = required(&input.policy_arn, "PolicyArn")?;
     let usage = usage(cx.store(), cx.account(), arn).await?;

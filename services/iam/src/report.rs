@@ -40,7 +40,7 @@ pub struct ReportRow {
 
 impl Stored for ReportRow {}
 
-/// Recorded: the first call starts a report, a later one finds it complete.
+/// As AWS answers: the first call starts a report, a later one finds it complete.
 pub async fn generate_credential_report(
     cx: &Cx,
     _: Unit,

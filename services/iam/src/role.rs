@@ -74,7 +74,7 @@ impl RoleRow {
         names::arn(cx.region().partition(), cx.account(), Kind::Role.word(), &self.path, &self.name)
     }
 
-    /// What every answer holds. Recorded: `CreateRole` and instance profiles show no description and no session duration.
+    /// What every answer holds. As AWS answers: `CreateRole` and instance profiles show no description and no session duration.
     pub fn base(&self, cx: &Cx) -> api::Role {
         api::Role {
             path: Some(self.path.clone()),

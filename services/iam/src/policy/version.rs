@@ -92,7 +92,7 @@ pub async fn versions_of(cx: &Cx, row: &PolicyRow) -> Result<Vec<(u32, VersionRo
     Ok(versions.into_iter().rev().map(|((_, _, number), version)| (number, version)).collect())
 }
 
-/// Recorded: newest first, without documents.
+/// As AWS answers: newest first, without documents.
 pub async fn list_policy_versions(
     cx: &Cx,
     input: api::ListPolicyVersionsRequest,

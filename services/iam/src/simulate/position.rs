@@ -1,6 +1,6 @@
 //! Where a statement stands in its document: what the simulators report. Pure.
 //!
-//! Recorded: lines and columns count from one; a statement begins right behind the character before it (`[`, `,` or `:`) and ends
+//! As AWS answers: lines and columns count from one; a statement begins right behind the character before it (`[`, `,` or `:`) and ends
 //! right behind its own last one.
 
 /// Line and column.
