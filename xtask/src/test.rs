@@ -94,5 +94,5 @@ fn javascript() -> Result<(), String> {
     if !is_fresh {
         sh::run("npm", ["ci", "--no-audit", "--no-fund", "--prefix", &dir.to_string_lossy()])?;
     }
-    sh::run("node", ["--test", &format!("{}/", dir.join("test").to_string_lossy())])
+    sh::run("npm", ["test", "--prefix", &dir.to_string_lossy()])
 }
