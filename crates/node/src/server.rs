@@ -3,14 +3,16 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use http::{HeaderValue, Request, Response, header};
-use http_body::Frame;
-use http_body_util::{BodyDataStream, Either, Full, StreamBody};
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyDataStream, BodyExt as _, Either, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -145,7 +147,8 @@ async fn answer(
         parts.headers.insert(header::HOST, host);
     }
     let length = http_body::Body::size_hint(&incoming).exact();
-    let frames = BodyDataStream::new(incoming).map_err(io::Error::other);
+    let drains = parts.version < Version::HTTP_2 && !parts.headers.contains_key(header::EXPECT);
+    let frames = BodyDataStream::new(Unread { incoming: Some(incoming), drains }).map_err(io::Error::other);
     let inbound = Inbound {
         method: parts.method,
         path: parts.uri.path().to_owned(),
@@ -156,6 +159,45 @@ async fn answer(
         is_secure,
     };
     into_http(control::or_pipeline(shared, inbound).await)
+}
+
+/// A body that reads itself to its end once nobody wants it.
+///
+/// A client that is still sending when its connection is closed loses the answer that says why: what it sends then resets
+/// the connection. So the rest is read and thrown away, for a while. HTTP/2 closes streams, not connections; a client
+/// that waits to be told to continue is never told.
+struct Unread {
+    incoming: Option<Incoming>,
+    drains: bool,
+}
+
+/// How long the rest of a refused body is read.
+const REST: Duration = Duration::from_secs(30);
+
+impl http_body::Body for Unread {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.incoming {
+            Some(incoming) => Pin::new(incoming).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let rest = self.incoming.take().filter(|incoming| self.drains && !incoming.is_end_stream());
+        if let (Some(mut rest), Ok(runtime)) = (rest, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(tokio::time::timeout(REST, async move {
+                while let Some(Ok(_)) = rest.frame().await {}
+            }));
+        }
+    }
 }
 
 fn into_http(response: protocol::Response) -> Response<ReplyBody> {
