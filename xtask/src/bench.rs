@@ -35,6 +35,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), String> {
+    if cfg!(debug_assertions) {
+        // A slow client measures itself.
+        let ours = std::env::args().skip(1);
+        let cargo = ["run", "--quiet", "--release", "--package", "xtask", "--"].map(str::to_owned);
+        return crate::sh::run("cargo", cargo.into_iter().chain(ours));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     match args.serve_floor {

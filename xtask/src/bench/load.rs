@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, Prepared};
 use crate::process::Process;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +86,11 @@ async fn for_a_while(
         let queue = queue.to_owned();
         workers.spawn(async move {
             let mut client = Client::connect(port).await?;
+            let calls = Calls::new(&client, &queue)?;
             let mut latencies = Vec::new();
             while Instant::now() < end {
                 let start = Instant::now();
-                once(&mut client, scenario, &queue).await?;
+                calls.once(&mut client, scenario).await?;
                 latencies.push(start.elapsed());
             }
             Ok::<_, String>(latencies)
@@ -102,32 +103,48 @@ async fn for_a_while(
     Ok(all)
 }
 
-async fn once(client: &mut Client, scenario: Scenario, queue: &str) -> Result<(), String> {
-    match scenario {
-        Scenario::CallerIdentity => {
-            let parameters = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")];
-            expect(client.query("sts", &parameters).await?).map(|_| ())
+/// What a connection sends over and over.
+struct Calls {
+    identity: Prepared,
+    send: Prepared,
+    receive: Prepared,
+    queue: String,
+}
+
+impl Calls {
+    fn new(client: &Client, queue: &str) -> Result<Calls, String> {
+        let identity = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")];
+        let message = json!({ "QueueUrl": queue, "MessageBody": "x".repeat(1_024) });
+        Ok(Calls {
+            identity: client.prepare_query("sts", &identity)?,
+            send: client.prepare_json("sqs", "AmazonSQS.SendMessage", &message)?,
+            receive: client.prepare_json("sqs", "AmazonSQS.ReceiveMessage", &json!({ "QueueUrl": queue }))?,
+            queue: queue.to_owned(),
+        })
+    }
+
+    async fn once(&self, client: &mut Client, scenario: Scenario) -> Result<(), String> {
+        match scenario {
+            Scenario::CallerIdentity => succeed(client.send_prepared(&self.identity).await?),
+            Scenario::SqsSend => succeed(client.send_prepared(&self.send).await?),
+            Scenario::SqsCycle => {
+                succeed(client.send_prepared(&self.send).await?)?;
+                self.receive_and_delete(client).await
+            }
+            Scenario::SqsCycleDeep => self.receive_and_delete(client).await,
         }
-        Scenario::SqsSend => send(client, queue).await,
-        Scenario::SqsCycle => {
-            send(client, queue).await?;
-            receive_and_delete(client, queue).await
-        }
-        Scenario::SqsCycleDeep => receive_and_delete(client, queue).await,
+    }
+
+    async fn receive_and_delete(&self, client: &mut Client) -> Result<(), String> {
+        let received = expect(client.send_prepared(&self.receive).await?)?;
+        let Some(handle) = received["Messages"][0]["ReceiptHandle"].as_str() else { return Ok(()) };
+        let body = json!({ "QueueUrl": self.queue, "ReceiptHandle": handle });
+        succeed(client.json("sqs", "AmazonSQS.DeleteMessage", &body).await?)
     }
 }
 
-async fn send(client: &mut Client, queue: &str) -> Result<(), String> {
-    let body = json!({ "QueueUrl": queue, "MessageBody": "x".repeat(1_024) });
-    expect(client.json("sqs", "AmazonSQS.SendMessage", &body).await?).map(|_| ())
-}
-
-async fn receive_and_delete(client: &mut Client, queue: &str) -> Result<(), String> {
-    let received = client.json("sqs", "AmazonSQS.ReceiveMessage", &json!({ "QueueUrl": queue })).await?;
-    let received = expect(received)?;
-    let Some(handle) = received["Messages"][0]["ReceiptHandle"].as_str() else { return Ok(()) };
-    let body = json!({ "QueueUrl": queue, "ReceiptHandle": handle });
-    expect(client.json("sqs", "AmazonSQS.DeleteMessage", &body).await?).map(|_| ())
+fn succeed(answer: Answer) -> Result<(), String> {
+    if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text())) }
 }
 
 fn expect(answer: Answer) -> Result<Value, String> {
