@@ -29,6 +29,12 @@ pub struct Args {
     /// Also queue this many messages of 1 KB and measure memory and receive cost
     #[arg(long, default_value_t = 0)]
     messages: usize,
+    /// Measure this binary, instead of building one
+    #[arg(long)]
+    binary: Option<std::path::PathBuf>,
+    /// Only these loads, and no verdicts: identity, send, cycle, wake
+    #[arg(long)]
+    only: Option<String>,
     /// For this program itself: serve the floor on a port
     #[arg(long, hide = true)]
     serve_floor: Option<u16>,
@@ -50,7 +56,10 @@ pub fn run(args: &Args) -> Result<(), String> {
 }
 
 async fn measure(args: &Args) -> Result<(), String> {
-    let binary = process::binary("release")?;
+    let binary = match &args.binary {
+        Some(binary) => binary.clone(),
+        None => process::binary("release")?,
+    };
     let dir = std::env::temp_dir().join(format!("pileus-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
     let result = all(args, &binary, &dir).await;
@@ -60,6 +69,9 @@ async fn measure(args: &Args) -> Result<(), String> {
 
 async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
     let seconds = Duration::from_secs(args.seconds);
+    if let Some(only) = &args.only {
+        return one(args, binary, dir, only, seconds).await;
+    }
     println!("{:<44} {:>12} {:>12} {:>10} {:>10}", "", "per second", "CPU us", "p50 ms", "p99 ms");
 
     let port = process::free_port()?;
@@ -105,6 +117,24 @@ async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
         let deep = load::run(&node, Scenario::SqsCycleDeep, args.clients, seconds).await?;
         deep.print("sqs receive + delete, deep queue");
     }
+    Ok(())
+}
+
+/// One load alone, for a profiler to look at.
+async fn one(args: &Args, binary: &Path, dir: &Path, only: &str, seconds: Duration) -> Result<(), String> {
+    let node = process::pileus(binary, &dir.join("node"), "fjall", process::free_port()?).await?;
+    let scenario = match only {
+        "identity" => Scenario::CallerIdentity,
+        "send" => Scenario::SqsSend,
+        "cycle" => Scenario::SqsCycle,
+        "wake" => {
+            println!("long-poll wake, p99: {:?}", load::long_poll_wake(&node, 200).await?);
+            return Ok(());
+        }
+        other => return Err(format!("there is no load {other:?}")),
+    };
+    load::run(&node, scenario, args.clients, seconds).await?.print(only);
+    println!("resident afterwards: {:.1} MiB", node.rss_mib());
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Request bodies: collected up to a limit, or handed on as they arrive.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -55,7 +57,13 @@ impl Body {
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
         loop {
-            let next = tokio::time::timeout(IDLE, stream.next()).await.map_err(|_| BodyError::TimedOut)?;
+            // What is there already needs no timer: most bodies come with their headers.
+            let next = match poll_fn(|cx| Poll::Ready(stream.poll_next_unpin(cx))).await {
+                Poll::Ready(next) => next,
+                Poll::Pending => {
+                    tokio::time::timeout(IDLE, stream.next()).await.map_err(|_| BodyError::TimedOut)?
+                }
+            };
             let Some(frame) = next else { break };
             let frame = frame.map_err(BodyError::Broken)?;
             if (first.len() + rest.len() + frame.len()) as u64 > limit {

@@ -48,13 +48,20 @@ pub struct Origin {
     pub referer: String,
 }
 
-/// Identifies a request and what caused it, across services: an X-Ray trace id and its parent.
+/// What joins a request to the one that caused it, across services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
-    /// `1-5759e988-bd862e3fe1be46a994272793`
-    pub id: Arc<str>,
+    /// The trace's id; `None` on the request that began it, whose own id and time make it.
+    inherited: Option<Arc<str>>,
     /// Request id of the request that caused this one; empty for the first.
     pub parent: Arc<str>,
+}
+
+impl Trace {
+    /// Of a request that nothing here caused.
+    pub(crate) fn begin() -> Trace {
+        Trace { inherited: None, parent: "".into() }
+    }
 }
 
 impl Cx {
@@ -65,7 +72,6 @@ impl Cx {
         now: Timestamp,
         request_id: Arc<str>,
         origin: Arc<Origin>,
-        trace: Trace,
     ) -> Cx {
         Cx(Arc::new(Inner {
             platform,
@@ -74,7 +80,7 @@ impl Cx {
             now,
             request_id,
             origin,
-            trace,
+            trace: Trace::begin(),
             context: Arc::new([]),
         }))
     }
@@ -88,9 +94,8 @@ impl Cx {
     ) -> Cx {
         let now = platform.clock().now();
         let request_id: Arc<str> = platform.ids().uuid().into();
-        let trace = Trace::start(now, platform.ids());
         let caller = Caller::service(principal, account);
-        Cx::new(platform.clone(), caller, region, now, request_id, Arc::new(Origin::default()), trace)
+        Cx::new(platform.clone(), caller, region, now, request_id, Arc::new(Origin::default()))
     }
 
     /// The moment of the request: the same for its whole life.
@@ -121,6 +126,18 @@ impl Cx {
 
     pub fn trace(&self) -> &Trace {
         &self.0.trace
+    }
+
+    /// The trace that this request belongs to, in the form of AWS X-Ray's ids: version, epoch seconds in hex, 24 hex digits.
+    /// Made when it is asked for: the first request's own id holds the digits.
+    ///
+    /// Source: AWS X-Ray Developer Guide, "Sending trace data to X-Ray".
+    pub fn trace_id(&self) -> Arc<str> {
+        self.0.trace.inherited.clone().unwrap_or_else(|| {
+            let digits: String = self.0.request_id.chars().filter(|c| *c != '-').collect();
+            let unique = digits.get(digits.len().saturating_sub(24)..).unwrap_or_default();
+            format!("1-{:08x}-{unique}", self.0.now.as_secs()).into()
+        })
     }
 
     pub fn platform(&self) -> &Platform {
@@ -250,7 +267,7 @@ impl Cx {
 
     /// A new request id whose parent is this request.
     fn caused_by_this(&self) -> Cx {
-        let trace = Trace { id: self.0.trace.id.clone(), parent: self.0.request_id.clone() };
+        let trace = Trace { inherited: Some(self.trace_id()), parent: self.0.request_id.clone() };
         let request_id = self.ids().uuid().into();
         Cx(Arc::new(Inner { trace, request_id, ..(*self.0).clone() }))
     }
@@ -258,15 +275,6 @@ impl Cx {
     /// Whether a service principal makes this request.
     pub fn is_from_service(&self) -> bool {
         matches!(self.caller().kind, CallerKind::Service { .. })
-    }
-}
-
-impl Trace {
-    /// A new trace, in the form of AWS X-Ray's trace ids: version, epoch seconds in hex, 96 random bits.
-    ///
-    /// Source: AWS X-Ray Developer Guide, "Sending trace data to X-Ray".
-    pub fn start(now: Timestamp, ids: &Ids) -> Trace {
-        Trace { id: format!("1-{:08x}-{}", now.as_secs(), ids.hex(24)).into(), parent: "".into() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A request from outside: framed, routed, read, authenticated, decoded; then dispatched and encoded.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::authn::{self, Claim};
 use crate::body::{Body, BodyError};
-use crate::cx::{Cx, Origin, Trace};
+use crate::cx::{Cx, Origin};
 use crate::platform::Platform;
 use crate::{Fault, dispatch};
 
@@ -59,10 +60,22 @@ pub async fn handle(platform: &Platform, inbound: Inbound) -> Response {
             codec::encode_fault(place.api, place.operation, place.protocol, &fault, &request_id, is_head)
         }
     };
-    if let Ok(date) = HeaderValue::try_from(platform.clock().unmoved().to_http_date()) {
-        response.headers.insert(header::DATE, date);
-    }
+    response.headers.insert(header::DATE, date(platform.clock().unmoved()));
     response
+}
+
+/// The `Date` header; written once a second.
+fn date(now: Timestamp) -> HeaderValue {
+    thread_local! {
+        static WRITTEN: RefCell<(i64, HeaderValue)> = const { RefCell::new((i64::MIN, HeaderValue::from_static(""))) };
+    }
+    WRITTEN.with_borrow_mut(|(second, value)| {
+        if *second != now.as_secs() {
+            *value = HeaderValue::try_from(now.to_http_date()).expect("an HTTP date is visible ASCII");
+            *second = now.as_secs();
+        }
+        value.clone()
+    })
 }
 
 async fn answer(
@@ -81,8 +94,7 @@ async fn answer(
     let mut body = Reading::NotYet(body);
     let form_bytes =
         if method == Method::POST && is_form(&headers) { Some(body.collect(platform).await?) } else { None };
-    let form_text = form_bytes.as_deref().map(String::from_utf8_lossy);
-    let form = form_text.as_deref().map(FormPeek::of);
+    let form = form_bytes.as_deref().map(FormPeek::read);
     let hosts = &platform.config().hosts;
     let routed = match route::route(pileus_models::catalog(), hosts, &request, scope, form.as_ref()) {
         Ok(routed) => routed,
@@ -116,9 +128,8 @@ async fn answer(
     }
 
     let origin = Arc::new(origin(&headers, peer, is_secure));
-    let trace = Trace::start(now, platform.ids());
-    let cx = Cx::new(platform.clone(), caller, region, now, request_id.clone(), origin, trace);
-    let span = tracing::debug_span!("request", request_id = &**request_id, trace = &*cx.trace().id);
+    let cx = Cx::new(platform.clone(), caller, region, now, request_id.clone(), origin);
+    let span = tracing::debug_span!("request", request_id = &**request_id, trace = &*cx.trace_id());
     let mut output = dispatch::dispatch(&cx, api, operation, input).instrument(span).await?;
     Ok(codec::encode(api, operation, protocol, output.as_mut(), request_id))
 }
@@ -226,9 +237,11 @@ fn region(
 }
 
 fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, is_secure: bool) -> Origin {
-    let text = |name: header::HeaderName| {
-        let value = headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        value.unwrap_or_default()
+    let text = |name: header::HeaderName| match headers.get(name) {
+        Some(value) => value
+            .to_str()
+            .map_or_else(|_| String::from_utf8_lossy(value.as_bytes()).into_owned(), str::to_owned),
+        None => String::new(),
     };
     Origin {
         source_ip: peer.map(|peer| peer.ip().to_canonical()),
