@@ -1,0 +1,11 @@
+//! Form parameters of every operation of every service.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pileus_wire::codec::fuzz;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some((service, rest)) = pileus_fuzz::service(bytes, |_| true) {
+        fuzz::query(service, rest);
+    }
+});
