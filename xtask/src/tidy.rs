@@ -70,7 +70,7 @@ fn layer(name: &str) -> Option<usize> {
         Some(prefix) => name.starts_with(prefix),
         None => *pattern == name,
     };
-    LAYERS.iter().position(|names| names.iter().any(|pattern| fits(pattern)))
+    LAYERS.iter().position(|names| names.iter().any(fits))
 }
 
 fn long_file(file: &Path, text: &str, faults: &mut Vec<String>) {
@@ -108,7 +108,10 @@ fn words(file: &Path, text: &str, faults: &mut Vec<String>) {
 }
 
 fn lints(file: &Path, text: &str, faults: &mut Vec<String>) {
-    let is_crate = file.ends_with("Cargo.toml") && file.parent().is_some_and(|dir| dir != Path::new(""));
+    // `fuzz` is a workspace of its own.
+    let is_crate = file.ends_with("Cargo.toml")
+        && !file.starts_with("fuzz")
+        && file.parent().is_some_and(|dir| dir != Path::new(""));
     if is_crate && text.contains("[package]") && !text.contains("[lints]\nworkspace = true") {
         faults.push(format!("{}: without the workspace's lints", file.display()));
     }
