@@ -122,6 +122,19 @@ def test_the_trust_policy_sees_external_id_and_session_name(client, made):
     assert error_code(sts.assume_role, RoleArn=role["Arn"], RoleSessionName=user["UserName"]) == "AccessDenied"
 
 
+def test_the_roles_tags_count_in_trust_policies_and_in_the_callers_own(client, made):
+    tagged = {"StringEquals": {"aws:ResourceTag/team": "a"}}
+    _, key = made.user(allow("sts:AssumeRole", Condition=tagged))
+    ours, theirs = (made.role(ACCOUNT, Tags=[{"Key": "team", "Value": team}]) for team in ("a", "b"))
+    assume(client("sts", *key), ours)
+    assert error_code(assume, client("sts", *key), theirs) == "AccessDenied"
+    trust = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole", "Condition": tagged}
+    for role in (ours, theirs):
+        made.iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=document(trust))
+    assume(client("sts"), ours)
+    assert error_code(assume, client("sts"), theirs) == "AccessDenied"
+
+
 def test_session_policies_narrow_and_never_widen(client, made):
     (one, one_arn), (two, two_arn), (three, three_arn) = made.queue(), made.queue(), made.queue()
     role = made.role(ACCOUNT, allow("sqs:SendMessage", [one_arn, two_arn]))

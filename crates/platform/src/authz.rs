@@ -16,7 +16,7 @@ use crate::Fault;
 use crate::caller::{Caller, CallerKind};
 use crate::cx::Cx;
 use crate::identity::PrincipalPolicies;
-use crate::service::Entry;
+use crate::service::{AccessFn, Entry};
 use crate::session::SessionKind;
 
 /// One permission that an operation needs.
@@ -78,7 +78,8 @@ pub(crate) async fn authorise(
     input: &dyn Struct,
 ) -> Result<(), Fault> {
     let accesses = match entry.and_then(|entry| entry.access.as_ref()) {
-        Some(access) => access(cx, input)?,
+        Some(AccessFn::Known(access)) => access(cx, input)?,
+        Some(AccessFn::LookedUp(access)) => access(cx, input).await?,
         None if operation.auth == Auth::None => return Ok(()),
         None => default_access(api, operation),
     };
@@ -153,9 +154,15 @@ async fn judge(cx: &Cx, api: &'static Api, access: &Access, own: &PrincipalPolic
 }
 
 /// Each family of services has its own code and status for the same refusal.
+///
+/// Recorded: EC2 begins with a sentence of its own, and mentions no resource where an action has none.
 fn denied(api: &Api, message: String) -> Fault {
     let (code, status) = match api.protocols.first() {
-        Some(Protocol::Ec2Query) => ("UnauthorizedOperation", 403),
+        Some(Protocol::Ec2Query) => {
+            let message = message.replacen(" on resource: * ", " ", 1);
+            let message = format!("You are not authorized to perform this operation. {message}");
+            return Fault::framework("UnauthorizedOperation", 403, message);
+        }
         Some(Protocol::AwsQuery | Protocol::RestXml) => ("AccessDenied", 403),
         Some(Protocol::RestJson1) => ("AccessDeniedException", 403),
         _ => ("AccessDeniedException", 400),

@@ -45,7 +45,7 @@ pub use identity::{AccessKey, Identities, KeyOwner, MfaCheck, OidcProvider, Prin
 pub use outbound::{HttpsGet, Outbound, OutboundError, Unconnected};
 pub use platform::{Config, LimitsProfile, Platform, PlatformBuilder, Profile};
 pub use rng::SystemRng;
-pub use service::{Handler, Service};
+pub use service::{AccessFinder, Handler, PolicyFinder, Service};
 pub use session::{Sealer, Session, SessionKind};
 
 pub use pileus_core::{AccountId, Arn, BoxFuture, Clock, Ids, Region, Rng, Timestamp};

@@ -43,7 +43,16 @@ pub(crate) struct Entry {
 type RunFn = Box<
     dyn for<'a> Fn(&'a Cx, Box<dyn Struct>) -> BoxFuture<'a, Result<Box<dyn Struct>, Fault>> + Send + Sync,
 >;
-type AccessFn = Box<dyn Fn(&Cx, &dyn Struct) -> Result<Vec<Access>, Fault> + Send + Sync>;
+/// How the permissions that a request needs are found out.
+pub(crate) enum AccessFn {
+    /// From the request alone: nothing is allocated for asking.
+    Known(Box<KnownAccessFn>),
+    /// From what is stored.
+    LookedUp(Box<LookedUpAccessFn>),
+}
+type KnownAccessFn = dyn Fn(&Cx, &dyn Struct) -> Result<Vec<Access>, Fault> + Send + Sync;
+type LookedUpAccessFn =
+    dyn for<'a> Fn(&'a Cx, &'a dyn Struct) -> BoxFuture<'a, Result<Vec<Access>, Fault>> + Send + Sync;
 pub(crate) type ResourcePolicyFn = Box<
     dyn for<'a> Fn(&'a Cx, &'a str) -> BoxFuture<'a, Result<Option<ResourcePolicy>, Fault>> + Send + Sync,
 >;
@@ -120,16 +129,23 @@ impl Service {
         O: Struct,
         F: Fn(&Cx, &I) -> Result<Vec<Access>, Fault> + Send + Sync + 'static,
     {
-        let entry = self.entry(operation.service, operation.name);
-        entry.access = Some(Box::new(move |cx, input| {
-            let any: &dyn Any = input;
-            match any.downcast_ref::<I>() {
-                Some(input) => access(cx, input),
-                None => {
-                    Err(Fault::receiver("InternalFailure", "an input reached authorisation in another type"))
-                }
-            }
-        }));
+        let known: Box<KnownAccessFn> = Box::new(move |cx, input| access(cx, typed_ref(input)?));
+        self.entry(operation.service, operation.name).access = Some(AccessFn::Known(known));
+        self
+    }
+
+    /// As [`Service::access`], for what the request does not say itself: a resource's path, its tags.
+    pub fn access_async<I, O, F>(mut self, operation: Operation<I, O>, access: F) -> Service
+    where
+        I: Struct + Default,
+        O: Struct,
+        F: for<'a> AccessFinder<'a, I>,
+    {
+        let looked_up: Box<LookedUpAccessFn> = Box::new(move |cx, input| match typed_ref(input) {
+            Ok(input) => Box::pin(access.find(cx, input)),
+            Err(fault) => Box::pin(std::future::ready(Err(fault))),
+        });
+        self.entry(operation.service, operation.name).access = Some(AccessFn::LookedUp(looked_up));
         self
     }
 
@@ -179,6 +195,31 @@ where
     fn find(&self, cx: &'a Cx, arn: &'a str) -> Fut {
         self(cx, arn)
     }
+}
+
+/// An `async fn(&Cx, &Input) -> Result<Vec<Access>, Fault>`.
+pub trait AccessFinder<'a, I>: Send + Sync + 'static {
+    type Future: Future<Output = Result<Vec<Access>, Fault>> + Send + 'a;
+    fn find(&self, cx: &'a Cx, input: &'a I) -> Self::Future;
+}
+
+impl<'a, I, F, Fut> AccessFinder<'a, I> for F
+where
+    I: 'a,
+    F: Fn(&'a Cx, &'a I) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Vec<Access>, Fault>> + Send + 'a,
+{
+    type Future = Fut;
+    fn find(&self, cx: &'a Cx, input: &'a I) -> Fut {
+        self(cx, input)
+    }
+}
+
+fn typed_ref<I: Struct>(input: &dyn Struct) -> Result<&I, Fault> {
+    let input: &dyn Any = input;
+    input
+        .downcast_ref()
+        .ok_or_else(|| Fault::receiver("InternalFailure", "an input reached authorisation in another type"))
 }
 
 /// The input in its own type: `dispatch` has read dynamic values over into it before.

@@ -5,56 +5,83 @@
 //!
 //! Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS Identity and Access Management (IAM)".
 
-use std::future::Future;
-
-use futures_util::FutureExt;
 use pileus_api_iam::Tag;
 use pileus_platform::{Access, CallerKind, Cx, Fault};
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::error::IamError;
-use crate::group::GroupRow;
 use crate::holder::Kind;
-use crate::instance_profile::ProfileRow;
 use crate::keys::{ACCESS_KEYS, CERTIFICATES, DEVICES, GROUPS, IDS, PROFILES, ROLES, USERS};
-use crate::mfa::DeviceRow;
 use crate::names;
 use crate::policy::PolicyRow;
 use crate::role::{RoleRow, SERVICE_LINKED_PATH};
-use crate::server_certificate::CertificateRow;
 use crate::tags::Tags;
 use crate::user::UserRow;
 
-/// One resource, condition keys, and what else the caller must be allowed to do.
+pub const BOUNDARY: &str = "iam:PermissionsBoundary";
+
+/// A resource as a request names it: condition keys that the request sets, and what else the caller must be allowed to do.
+///
+/// `look_up` completes it by what is stored.
 pub struct Resource {
     arn: String,
+    /// Whose path and tags are to be read.
+    named: Option<Named>,
     context: Vec<(String, Vec<String>)>,
-    also: Vec<Access>,
+    /// Actions on the same resource.
+    also: Vec<&'static str>,
+    /// A role that is handed to a service.
+    passed: Option<(Box<Resource>, &'static str)>,
+}
+
+/// Something that may be there, by what a request calls it.
+enum Named {
+    User(String),
+    Group(String),
+    Role(String),
+    Profile(String),
+    Policy,
+    Device,
+    Certificate(String),
+    OwnerOfKey(String),
+}
+
+/// What is stored of a resource, as far as policies see it.
+struct Found {
+    arn: String,
+    tags: Tags,
+    boundary: Option<String>,
+}
+
+impl Found {
+    fn new(arn: impl Into<String>, tags: Tags) -> Found {
+        Found { arn: arn.into(), tags, boundary: None }
+    }
+
+    fn user(cx: &Cx, row: UserRow) -> Found {
+        Found { arn: row.arn(cx), tags: row.tags, boundary: row.boundary }
+    }
+
+    fn role(cx: &Cx, row: RoleRow) -> Found {
+        Found { arn: row.arn(cx), tags: row.tags, boundary: row.boundary }
+    }
 }
 
 impl Resource {
     pub fn new(arn: impl Into<String>) -> Resource {
-        Resource { arn: arn.into(), context: Vec::new(), also: Vec::new() }
+        Resource { arn: arn.into(), named: None, context: Vec::new(), also: Vec::new(), passed: None }
+    }
+
+    fn named(arn: impl Into<String>, named: Named) -> Resource {
+        Resource { named: Some(named), ..Resource::new(arn) }
     }
 
     pub fn with(mut self, key: &str, value: Option<&str>) -> Resource {
-        self.context.retain(|(other, _)| value.is_none() || other != key);
         self.context.extend(value.map(|value| (key.to_owned(), vec![value.to_owned()])));
         self
     }
 
     pub fn with_policy(self, arn: &Option<String>) -> Resource {
         self.with("iam:PolicyARN", arn.as_deref())
-    }
-
-    /// The tags that the resource has.
-    fn tagged(mut self, tags: &Tags) -> Resource {
-        for (key, value) in tags {
-            for prefix in ["aws:ResourceTag", "iam:ResourceTag"] {
-                self.context.push((format!("{prefix}/{key}"), vec![value.clone()]));
-            }
-        }
-        self
     }
 
     /// The tags that the request gives.
@@ -79,20 +106,13 @@ impl Resource {
     pub fn giving_new(self, tags: &Option<Vec<Tag>>, action: &'static str) -> Resource {
         let has_tags = tags.as_ref().is_some_and(|tags| !tags.is_empty());
         let mut resource = self.giving(tags);
-        if has_tags {
-            let access = resource.access(action.to_owned());
-            resource.also.push(access);
-        }
+        resource.also.extend(has_tags.then_some(action));
         resource
     }
 
-    pub fn passing_role(mut self, role_arn: &str, service: &'static str) -> Resource {
-        self.also.push(Access::pass_role(role_arn, service));
+    pub fn passing(mut self, role: Resource, service: &'static str) -> Resource {
+        self.passed = Some((Box::new(role), service));
         self
-    }
-
-    pub fn arn(&self) -> &str {
-        &self.arn
     }
 
     fn access(&self, action: String) -> Access {
@@ -103,25 +123,73 @@ impl Resource {
     }
 
     /// The permissions that `operation` on this resource takes.
-    pub fn accesses(self, operation: &str) -> Vec<Access> {
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn accesses(mut self, cx: &Cx, operation: &str) -> Result<Vec<Access>, IamError> {
+        self.look_up(cx).await?;
         let mut accesses = vec![self.access(format!("iam:{operation}"))];
-        accesses.extend(self.also);
-        accesses
-    }
-}
-
-/// Waits for a read where no waiting is possible. The embedded engines answer at once; one that has to ask elsewhere holds up this
-/// thread of the runtime for as long as that takes.
-fn read<T>(reading: impl Future<Output = Result<T, IamError>>) -> Result<T, Fault> {
-    let mut reading = Box::pin(reading);
-    if let Some(found) = reading.as_mut().now_or_never() {
-        return Ok(found?);
-    }
-    match Handle::try_current() {
-        Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
-            Ok(tokio::task::block_in_place(|| runtime.block_on(reading))?)
+        accesses.extend(self.also.iter().map(|action| self.access((*action).to_owned())));
+        if let Some((mut role, service)) = self.passed.take() {
+            role.look_up(cx).await?;
+            accesses.push(Access::pass_role(&role.arn, service));
         }
-        _ => Err(Fault::receiver("ServiceFailure", "authorisation could not read the state of a resource")),
+        Ok(accesses)
+    }
+
+    /// Takes path and tags from what is stored. A condition key that the request sets is left as the request says.
+    async fn look_up(&mut self, cx: &Cx) -> Result<(), IamError> {
+        let Some(found) = self.find(cx).await? else { return Ok(()) };
+        self.arn = found.arn;
+        let tags = found.tags.iter().flat_map(|(key, value)| {
+            ["aws:ResourceTag", "iam:ResourceTag"].map(|prefix| (format!("{prefix}/{key}"), value.clone()))
+        });
+        let boundary = found.boundary.map(|arn| (BOUNDARY.to_owned(), arn));
+        for (key, value) in tags.chain(boundary) {
+            if self.context.iter().all(|(other, _)| *other != key) {
+                self.context.push((key, vec![value]));
+            }
+        }
+        Ok(())
+    }
+
+    async fn find(&self, cx: &Cx) -> Result<Option<Found>, IamError> {
+        let Some(named) = &self.named else { return Ok(None) };
+        let (store, account) = (cx.store(), cx.account());
+        let key = |name: &String| (account, names::key(name));
+        Ok(match named {
+            Named::User(name) => USERS.get(store, &key(name)).await?.map(|row| Found::user(cx, row)),
+            Named::Role(name) => ROLES.get(store, &key(name)).await?.map(|row| Found::role(cx, row)),
+            Named::Group(name) => {
+                let row = GROUPS.get(store, &key(name)).await?;
+                row.map(|row| Found::new(row.arn(cx), Tags::default()))
+            }
+            Named::Profile(name) => {
+                let row = PROFILES.get(store, &key(name)).await?;
+                row.map(|row| Found::new(row.arn(cx), row.tags))
+            }
+            Named::Policy => {
+                let row = PolicyRow::find(store, account, &self.arn).await?;
+                row.map(|row| Found::new(self.arn.as_str(), row.tags))
+            }
+            Named::Device => {
+                let row = DEVICES.get(store, &(account, self.arn.clone())).await?;
+                row.map(|row| Found::new(self.arn.as_str(), row.tags))
+            }
+            Named::Certificate(name) => {
+                let row = CERTIFICATES.get(store, &key(name)).await?;
+                row.map(|row| Found::new(arn(cx, "server-certificate", &row.path, &row.name), row.tags))
+            }
+            Named::OwnerOfKey(id) => {
+                let Some(row) = ACCESS_KEYS.get(store, &(id.clone(),)).await? else { return Ok(None) };
+                let Some(owner) = IDS.get(store, &(row.owner,)).await? else { return Ok(None) };
+                if owner.account != account {
+                    return Ok(None);
+                }
+                let user = USERS.get(store, &(account, owner.key)).await?;
+                user.map(|row| Found::user(cx, row))
+            }
+        })
     }
 }
 
@@ -141,60 +209,30 @@ pub fn user(cx: &Cx, name: &Option<String>) -> Result<Resource, Fault> {
         (None, CallerKind::User { name, .. }) => &**name,
         (None, _) => return Ok(Resource::new("*")),
     };
-    let key = (cx.account(), names::key(name));
-    match read(async { Ok(USERS.get(cx.store(), &key).await?) })? {
-        Some(row) => Ok(of_user(cx, &row)),
-        None => Ok(Resource::new(arn(cx, Kind::User.word(), "/", name))),
-    }
-}
-
-fn of_user(cx: &Cx, row: &UserRow) -> Resource {
-    let resource = Resource::new(row.arn(cx)).tagged(&row.tags);
-    resource.with("iam:PermissionsBoundary", row.boundary.as_deref())
+    Ok(Resource::named(arn(cx, Kind::User.word(), "/", name), Named::User(name.to_owned())))
 }
 
 pub fn group(cx: &Cx, name: &Option<String>) -> Result<Resource, Fault> {
     let name = name.as_deref().unwrap_or_default();
-    let key = (cx.account(), names::key(name));
-    let row: Option<GroupRow> = read(async { Ok(GROUPS.get(cx.store(), &key).await?) })?;
-    let found = row.map(|row| row.arn(cx));
-    Ok(Resource::new(found.unwrap_or_else(|| arn(cx, Kind::Group.word(), "/", name))))
+    Ok(Resource::named(arn(cx, Kind::Group.word(), "/", name), Named::Group(name.to_owned())))
 }
 
 pub fn role(cx: &Cx, name: &Option<String>) -> Result<Resource, Fault> {
     let name = name.as_deref().unwrap_or_default();
-    let key = (cx.account(), names::key(name));
-    let row: Option<RoleRow> = read(async { Ok(ROLES.get(cx.store(), &key).await?) })?;
-    match row {
-        Some(row) => {
-            let resource = Resource::new(row.arn(cx)).tagged(&row.tags);
-            Ok(resource.with("iam:PermissionsBoundary", row.boundary.as_deref()))
-        }
-        None => Ok(Resource::new(arn(cx, Kind::Role.word(), "/", name))),
-    }
+    Ok(Resource::named(arn(cx, Kind::Role.word(), "/", name), Named::Role(name.to_owned())))
 }
 
 pub fn profile(cx: &Cx, name: &Option<String>) -> Result<Resource, Fault> {
     let name = name.as_deref().unwrap_or_default();
-    let key = (cx.account(), names::key(name));
-    let row: Option<ProfileRow> = read(async { Ok(PROFILES.get(cx.store(), &key).await?) })?;
-    match row {
-        Some(row) => Ok(Resource::new(row.arn(cx)).tagged(&row.tags)),
-        None => Ok(Resource::new(arn(cx, "instance-profile", "/", name))),
-    }
+    Ok(Resource::named(arn(cx, "instance-profile", "/", name), Named::Profile(name.to_owned())))
 }
 
 /// A managed policy by its ARN, which names its path itself.
-pub fn policy(cx: &Cx, policy_arn: &Option<String>) -> Result<Resource, Fault> {
+pub fn policy(_: &Cx, policy_arn: &Option<String>) -> Result<Resource, Fault> {
     let policy_arn = policy_arn.as_deref().unwrap_or_default();
-    let row = match names::parse_arn(policy_arn) {
-        Some(named) if named.kind == "policy" => read(PolicyRow::find(cx.store(), cx.account(), policy_arn))?,
-        _ => None,
-    };
-    let resource = Resource::new(policy_arn);
-    Ok(match row {
-        Some(row) => resource.tagged(&row.tags),
-        None => resource,
+    Ok(match names::parse_arn(policy_arn) {
+        Some(named) if named.kind == "policy" => Resource::named(policy_arn, Named::Policy),
+        _ => Resource::new(policy_arn),
     })
 }
 
@@ -203,39 +241,18 @@ pub fn by_arn(_: &Cx, arn: &Option<String>) -> Result<Resource, Fault> {
     Ok(Resource::new(arn.clone().unwrap_or_default()))
 }
 
-pub fn device(cx: &Cx, serial: &Option<String>) -> Result<Resource, Fault> {
-    let serial = serial.as_deref().unwrap_or_default();
-    let key = (cx.account(), serial.to_owned());
-    let row: Option<DeviceRow> = read(async { Ok(DEVICES.get(cx.store(), &key).await?) })?;
-    let resource = Resource::new(serial);
-    Ok(match row {
-        Some(row) => resource.tagged(&row.tags),
-        None => resource,
-    })
+pub fn device(_: &Cx, serial: &Option<String>) -> Result<Resource, Fault> {
+    Ok(Resource::named(serial.as_deref().unwrap_or_default(), Named::Device))
 }
 
 pub fn certificate(cx: &Cx, name: &Option<String>) -> Result<Resource, Fault> {
     let name = name.as_deref().unwrap_or_default();
-    let key = (cx.account(), names::key(name));
-    let row: Option<CertificateRow> = read(async { Ok(CERTIFICATES.get(cx.store(), &key).await?) })?;
-    Ok(match row {
-        Some(row) => Resource::new(arn(cx, "server-certificate", &row.path, &row.name)).tagged(&row.tags),
-        None => Resource::new(arn(cx, "server-certificate", "/", name)),
-    })
+    Ok(Resource::named(arn(cx, "server-certificate", "/", name), Named::Certificate(name.to_owned())))
 }
 
 /// The user that an access key belongs to.
-pub fn owner_of_key(cx: &Cx, id: &Option<String>) -> Result<Resource, Fault> {
-    let id = id.clone().unwrap_or_default();
-    let user = read(async {
-        let Some(row) = ACCESS_KEYS.get(cx.store(), &(id,)).await? else { return Ok(None) };
-        let Some(owner) = IDS.get(cx.store(), &(row.owner,)).await? else { return Ok(None) };
-        if owner.account != cx.account() {
-            return Ok(None);
-        }
-        Ok(USERS.get(cx.store(), &(owner.account, owner.key)).await?)
-    })?;
-    Ok(user.map_or_else(|| Resource::new("*"), |row| of_user(cx, &row)))
+pub fn owner_of_key(_: &Cx, id: &Option<String>) -> Result<Resource, Fault> {
+    Ok(Resource::named("*", Named::OwnerOfKey(id.clone().unwrap_or_default())))
 }
 
 /// The roles that a service may make for itself.

@@ -4,11 +4,11 @@
 //! implemented.
 
 use pileus_api_iam as api;
-use pileus_platform::{Cx, Fault, Handler, Service};
+use pileus_platform::{Access, BoxFuture, Cx, Fault, Handler, Service};
 use pileus_wire::operation::Operation;
 use pileus_wire::value::Struct;
 
-use crate::access::{self, Resource};
+use crate::access::{self, BOUNDARY, Resource};
 use crate::error::IamError;
 use crate::policy::{attach, inline, version};
 use crate::role::service_linked;
@@ -17,8 +17,6 @@ use crate::{
     password_policy, policy, report, role, saml, server_certificate, service_credential, signing_certificate,
     simulate, ssh_key, user,
 };
-
-const BOUNDARY: &str = "iam:PermissionsBoundary";
 
 pub fn service() -> Service {
     let service = Table(Service::new(api::SERVICE));
@@ -65,9 +63,20 @@ impl Table {
         H: for<'a> Handler<'a, I, Result<O, IamError>>,
         F: Fn(&Cx, &I) -> Result<Resource, Fault> + Send + Sync + 'static,
     {
-        let access = move |cx: &Cx, input: &I| Ok(find(cx, input)?.accesses(operation.name));
-        Table(self.0.op(operation, handler).access(operation, access))
+        let access = looked_up(move |cx, input| {
+            let resource = find(cx, input);
+            Box::pin(async move { Ok(resource?.accesses(cx, operation.name).await?) })
+        });
+        Table(self.0.op(operation, handler).access_async(operation, access))
     }
+}
+
+/// Tells the compiler how long what a closure is given lives.
+fn looked_up<I, F>(access: F) -> F
+where
+    F: for<'a> Fn(&'a Cx, &'a I) -> BoxFuture<'a, Result<Vec<Access>, Fault>>,
+{
+    access
 }
 
 fn users(table: Table) -> Table {
@@ -219,7 +228,7 @@ fn instance_profiles(table: Table) -> Table {
         })
         .on(api::ADD_ROLE_TO_INSTANCE_PROFILE, instance_profile::add_role_to_instance_profile, |cx, i| {
             let role = access::role(cx, &i.role_name)?;
-            Ok(access::profile(cx, &i.instance_profile_name)?.passing_role(role.arn(), "ec2.amazonaws.com"))
+            Ok(access::profile(cx, &i.instance_profile_name)?.passing(role, "ec2.amazonaws.com"))
         })
         .on(
             api::REMOVE_ROLE_FROM_INSTANCE_PROFILE,

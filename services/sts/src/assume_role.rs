@@ -13,12 +13,15 @@ use crate::{mfa, policies, role, tags};
 /// A session hands its source identity and its transitive tags on, so that a chained call needs the permissions for them too.
 ///
 /// Source: IAM User Guide, "IAM and AWS STS condition context keys", "Monitor and control actions taken with assumed roles".
-pub fn access(cx: &Cx, input: &AssumeRoleRequest) -> Result<Vec<Access>, Fault> {
+pub async fn access(cx: &Cx, input: &AssumeRoleRequest) -> Result<Vec<Access>, Fault> {
     let role_arn = input.role_arn.as_deref().unwrap_or_default();
     role::check_arn(role_arn)?;
     let calling = cx.caller().session.as_deref();
     let mut access = Access::new("sts:AssumeRole", role_arn)
         .with("sts:RoleSessionName", input.role_session_name.clone().unwrap_or_default());
+    if let Some(role) = role::find(cx, role_arn).await? {
+        access = role::tagged(access, &role);
+    }
     if let Some(external_id) = &input.external_id {
         access = access.with("sts:ExternalId", external_id.as_str());
     }

@@ -46,7 +46,7 @@ pub fn service() -> Service {
         .access(sts::GET_CALLER_IDENTITY, |_, _| Ok(vec![]))
         .op(sts::GET_ACCESS_KEY_INFO, identity::get_access_key_info)
         .op(sts::ASSUME_ROLE, assume_role::assume_role)
-        .access(sts::ASSUME_ROLE, assume_role::access)
+        .access_async(sts::ASSUME_ROLE, assume_role::access)
         // Unsigned: the operation itself asks the role's trust policy about the token's bearer.
         .op(sts::ASSUME_ROLE_WITH_WEB_IDENTITY, web_identity::assume_role_with_web_identity)
         .op(sts::GET_SESSION_TOKEN, token::get_session_token)

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use pileus_api_sts::AssumedRoleUser;
 use pileus_core::{AccountId, Arn};
 use pileus_iam::Policy;
-use pileus_platform::{Cx, Fault, ResourcePolicy, Role, SessionKind};
+use pileus_platform::{Access, Cx, Fault, ResourcePolicy, Role, SessionKind};
 
 use crate::error::StsError;
 
@@ -51,6 +51,15 @@ pub async fn find(cx: &Cx, role_arn: &str) -> Result<Option<Arc<Role>>, Fault> {
     let name = role_arn.rsplit('/').next().unwrap_or_default();
     let role = cx.platform().identities().role(account, name).await?;
     Ok(role.filter(|role| role.arn == role_arn))
+}
+
+/// `access` with the role's tags, as policies know them.
+pub fn tagged(access: Access, role: &Role) -> Access {
+    role.tags.iter().fold(access, |access, (key, value)| {
+        access
+            .with(format!("aws:ResourceTag/{key}"), value.as_str())
+            .with(format!("iam:ResourceTag/{key}"), value.as_str())
+    })
 }
 
 /// What a session of `role` is.

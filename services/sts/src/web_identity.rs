@@ -51,7 +51,7 @@ pub async fn assume_role_with_web_identity(
 
     let role = role::find(cx, &role_arn).await?.ok_or_else(denied)?;
     let known = known_of_bearer(&provider, claims, audience);
-    let accesses = accesses(&role_arn, &session_name, claims);
+    let accesses = accesses(&role, &session_name, claims);
     accesses.iter().try_for_each(|access| judge(cx, &role, &provider, &known, access))?;
 
     let duration_seconds = role::duration(input.duration_seconds, role.max_session_seconds, false)?;
@@ -109,9 +109,9 @@ fn known_of_bearer(provider: &OidcProvider, claims: &Claims, audience: &str) -> 
 }
 
 /// What the trust policy must allow.
-fn accesses(role_arn: &str, session_name: &str, claims: &Claims) -> Vec<Access> {
-    let mut access =
-        Access::new("sts:AssumeRoleWithWebIdentity", role_arn).with("sts:RoleSessionName", session_name);
+fn accesses(role: &Role, session_name: &str, claims: &Claims) -> Vec<Access> {
+    let access = Access::new("sts:AssumeRoleWithWebIdentity", role.arn.as_str());
+    let mut access = role::tagged(access.with("sts:RoleSessionName", session_name), role);
     if let Some(source) = &claims.source_identity {
         access = access.with("sts:SourceIdentity", source.as_str());
     }
@@ -138,10 +138,6 @@ fn judge(
             [(key, value)] => context.insert(key, value.as_str()),
             several => context.insert_many(&several[0].0, several.iter().map(|(_, value)| value.as_str())),
         }
-    }
-    for (key, value) in &role.tags {
-        context.insert(&format!("aws:ResourceTag/{key}"), value.as_str());
-        context.insert(&format!("iam:ResourceTag/{key}"), value.as_str());
     }
     for (key, values) in &access.context {
         match values.as_slice() {
