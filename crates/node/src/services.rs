@@ -3,5 +3,10 @@
 use pileus_platform::Service;
 
 pub fn all() -> Vec<Service> {
-    vec![pileus_svc_iam::service(), pileus_svc_sqs::service(), pileus_svc_sts::service()]
+    vec![
+        pileus_svc_ec2::service(),
+        pileus_svc_iam::service(),
+        pileus_svc_sqs::service(),
+        pileus_svc_sts::service(),
+    ]
 }
