@@ -1,5 +1,6 @@
 //! The project's own tasks: `cargo xtask <task>`. One module per task.
 
+mod acceptance;
 mod bench;
 mod client;
 mod coverage;
@@ -32,6 +33,8 @@ enum Task {
     Tidy,
     /// Everything that must hold before a change lands.
     Test(test::Args),
+    /// What the release binary promises, row by row.
+    Acceptance(acceptance::Args),
     /// Each promised figure beside its floor.
     Bench(bench::Args),
     /// Kill a node under load, start it again, check every acknowledged write.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::NewService(args) => new_service::run(&args),
         Task::Tidy => tidy::run(),
         Task::Test(args) => test::run(&args),
+        Task::Acceptance(args) => acceptance::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
         Task::Coverage(args) => coverage::run(&args),
