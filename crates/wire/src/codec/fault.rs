@@ -123,6 +123,7 @@ impl<'a> FaultView<'a> {
             return error.query_code.or(error.code).unwrap_or(self.code());
         }
         match &*self.fault.code {
+            "AccessDeniedException" => "AccessDenied",
             "InvalidParameterValueException" => "InvalidParameterValue",
             "MissingRequiredParameterException" => "MissingParameter",
             code => code,
