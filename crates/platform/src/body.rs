@@ -1,13 +1,14 @@
 //! Request bodies: collected up to a limit, or handed on as they arrive.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use pileus_wire::value::ByteStream;
+use pileus_wire::value::{BoxStream, ByteStream};
 
 /// A body that has not been read yet.
 pub struct Body {
@@ -24,12 +25,13 @@ pub enum BodyError {
     /// The client went away or sent a malformed transfer coding.
     #[error("the body ended early: {0}")]
     Broken(io::Error),
-    #[error("the client sent nothing for {} seconds", IDLE.as_secs())]
+    #[error("the client sent under {MIN_PER_WINDOW} bytes in {} seconds", WINDOW.as_secs())]
     TimedOut,
 }
 
-/// How long a client may pause within a body.
-const IDLE: Duration = Duration::from_secs(30);
+/// A body in memory takes room from others, so it must go on: so many bytes, or its end, within every window.
+const WINDOW: Duration = Duration::from_secs(30);
+const MIN_PER_WINDOW: usize = 64 << 10;
 
 impl Body {
     pub fn new(stream: ByteStream, length: Option<u64>) -> Body {
@@ -54,36 +56,64 @@ impl Body {
             return Err(BodyError::TooLarge { limit });
         }
         let Some(mut stream) = self.stream.take() else { return Ok(Bytes::new()) };
-        let mut first = Bytes::new();
-        let mut rest = BytesMut::new();
+        let mut read = Read { limit, first: Bytes::new(), rest: BytesMut::new() };
         loop {
+            let mut window = pin!(read.window(&mut stream));
             // What is there already needs no timer: most bodies come with their headers.
-            let next = match poll_fn(|cx| Poll::Ready(stream.poll_next_unpin(cx))).await {
-                Poll::Ready(next) => next,
+            let goes_on = match poll_fn(|cx| Poll::Ready(window.as_mut().poll(cx))).await {
+                Poll::Ready(read) => read?,
                 Poll::Pending => {
-                    tokio::time::timeout(IDLE, stream.next()).await.map_err(|_| BodyError::TimedOut)?
+                    tokio::time::timeout(WINDOW, window).await.map_err(|_| BodyError::TimedOut)??
                 }
             };
-            let Some(frame) = next else { break };
-            let frame = frame.map_err(BodyError::Broken)?;
-            if (first.len() + rest.len() + frame.len()) as u64 > limit {
-                return Err(BodyError::TooLarge { limit });
-            }
-            match (first.is_empty(), rest.is_empty()) {
-                (true, true) => first = frame,
-                (false, true) => {
-                    rest.reserve(first.len() + frame.len());
-                    rest.extend_from_slice(&std::mem::take(&mut first));
-                    rest.extend_from_slice(&frame);
-                }
-                _ => rest.extend_from_slice(&frame),
+            if !goes_on {
+                break;
             }
         }
-        Ok(if rest.is_empty() { first } else { rest.freeze() })
+        Ok(if read.rest.is_empty() { read.first } else { read.rest.freeze() })
     }
 
     pub fn into_stream(self) -> ByteStream {
         self.stream
+    }
+}
+
+/// What came so far.
+struct Read {
+    limit: u64,
+    first: Bytes,
+    rest: BytesMut,
+}
+
+impl Read {
+    /// Reads as much as one window must bring. `false` at the end.
+    async fn window(&mut self, stream: &mut BoxStream<Bytes, io::Error>) -> Result<bool, BodyError> {
+        let enough = self.len() + MIN_PER_WINDOW;
+        while self.len() < enough {
+            let Some(frame) = stream.next().await else { return Ok(false) };
+            self.push(frame.map_err(BodyError::Broken)?)?;
+        }
+        Ok(true)
+    }
+
+    fn push(&mut self, frame: Bytes) -> Result<(), BodyError> {
+        if (self.len() + frame.len()) as u64 > self.limit {
+            return Err(BodyError::TooLarge { limit: self.limit });
+        }
+        match (self.first.is_empty(), self.rest.is_empty()) {
+            (true, true) => self.first = frame,
+            (false, true) => {
+                self.rest.reserve(self.first.len() + frame.len());
+                self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+                self.rest.extend_from_slice(&frame);
+            }
+            _ => self.rest.extend_from_slice(&frame),
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
     }
 }
 
@@ -103,5 +133,24 @@ mod tests {
         assert!(matches!(body(&["ab", "cd"]).collect(3).await, Err(BodyError::TooLarge { limit: 3 })));
         let declared = Body { length: Some(10), ..body(&["ab"]) };
         assert!(matches!(declared.collect(9).await, Err(BodyError::TooLarge { limit: 9 })));
+    }
+
+    /// So many pieces of a size, one every so many seconds.
+    fn slow(pieces: usize, size: usize, seconds: u64) -> Body {
+        let frames = futures_util::stream::unfold(pieces, move |left| async move {
+            let next = left.checked_sub(1)?;
+            let pause = std::future::pending::<()>();
+            let _ = tokio::time::timeout(Duration::from_secs(seconds), pause).await;
+            Some((Ok(Bytes::from(vec![0; size])), next))
+        });
+        Body::new(ByteStream::new(frames), None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_dribbles_is_cut_off_and_one_that_is_slow_is_not() {
+        assert!(matches!(slow(1000, 1, 20).collect(1 << 20).await, Err(BodyError::TimedOut)));
+        assert!(matches!(slow(1, 1, 31).collect(1 << 20).await, Err(BodyError::TimedOut)));
+        assert_eq!(slow(29, 1, 1).collect(1 << 20).await.expect("ends in time").len(), 29);
+        assert_eq!(slow(100, 4 << 10, 1).collect(1 << 20).await.expect("goes on").len(), 400 << 10);
     }
 }
