@@ -66,20 +66,25 @@ pub fn run(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
-/// Adds `line` among those that begin with `prefix`, in their order; nothing if it is there already.
+/// Adds `line` among those of `file` that begin with `prefix`.
 fn add_line(file: &Path, prefix: &str, line: &str) -> Result<(), String> {
     let at = |error: std::io::Error| format!("{}: {error}", file.display());
     let text = fs::read_to_string(file).map_err(at)?;
-    if text.lines().any(|present| present == line) {
-        return Ok(());
-    }
+    let text = with_line(&text, prefix, line)
+        .ok_or_else(|| format!("{}: no line begins with {prefix}", file.display()))?;
+    fs::write(file, text).map_err(at)
+}
+
+/// `text` with `line` among the lines that begin with `prefix`, in their order and once; `None` if there are no such lines.
+fn with_line(text: &str, prefix: &str, line: &str) -> Option<String> {
     let mut lines: Vec<&str> = text.lines().collect();
-    let first = lines.iter().position(|present| present.starts_with(prefix));
-    let first = first.ok_or_else(|| format!("{}: no line begins with {prefix}", file.display()))?;
-    let fits = |present: &&&str| present.starts_with(prefix) && **present < line;
-    let position = first + lines[first..].iter().take_while(fits).count();
-    lines.insert(position, line);
-    fs::write(file, lines.join("\n") + "\n").map_err(at)
+    if !lines.contains(&line) {
+        let first = lines.iter().position(|present| present.starts_with(prefix))?;
+        let before = |present: &&&str| present.starts_with(prefix) && **present < line;
+        let position = first + lines[first..].iter().take_while(before).count();
+        lines.insert(position, line);
+    }
+    Some(lines.join("\n") + "\n")
 }
 
 const API_DEPENDENCIES: &str =
@@ -90,4 +95,24 @@ fn manifest(name: &str, description: &str, dependencies: &str) -> String {
     format!(
         "[package]\nname = \"{name}\"\ndescription = \"{description}\"\nversion.workspace = true\nedition.workspace = true\nrust-version.workspace = true\nlicense.workspace = true\npublish.workspace = true\n\n[lints]\nworkspace = true\n\n{dependencies}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_goes_among_its_kind_once() {
+        let text = "[a]\nx\nsvc-b = 1\nsvc-d = 1\n\n[z]\n";
+        let cases = [
+            ("svc-a = 1", "[a]\nx\nsvc-a = 1\nsvc-b = 1\nsvc-d = 1\n\n[z]\n"),
+            ("svc-c = 1", "[a]\nx\nsvc-b = 1\nsvc-c = 1\nsvc-d = 1\n\n[z]\n"),
+            ("svc-e = 1", "[a]\nx\nsvc-b = 1\nsvc-d = 1\nsvc-e = 1\n\n[z]\n"),
+            ("svc-b = 1", text),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(with_line(text, "svc-", line).as_deref(), Some(expected), "{line}");
+        }
+        assert_eq!(with_line(text, "api-", "api-a = 1"), None);
+    }
 }
