@@ -20,6 +20,9 @@ TRUST = json.dumps(
 ALLOW_SQS = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]}
 )
+NAME_RULE = "It must contain only alphanumeric characters and/or the following: +=,.@_-"
+PATH_RULE = "It must begin and end with / and contain only alphanumeric characters and/or / characters."
+PREFIX_RULE = "It must begin with the / character and contain only alphanumeric characters and/or / characters."
 
 
 def fails(call, code, message, status=None, **parameters):
@@ -59,15 +62,30 @@ def test_names_differ_by_more_than_letter_case(iam, name):
     assert iam.get_user(UserName=user.upper())["User"]["UserName"] == user
 
 
-def test_wrong_members_are_refused_in_iams_words(iam):
+@pytest.mark.parametrize(
+    "call, given, at, rule",
+    [
+        ("get_role", {"RoleName": "arn:aws:iam::000000000000:role/app"}, "roleName", NAME_RULE),
+        ("create_user", {"UserName": "ann smith"}, "userName", NAME_RULE),
+        ("update_user", {"UserName": "ann", "NewUserName": "a/b"}, "newUserName", NAME_RULE),
+        ("get_user_policy", {"UserName": "ann", "PolicyName": "a policy"}, "policyName", NAME_RULE),
+        ("create_user", {"UserName": "ann", "Path": "/team"}, "path", PATH_RULE),
+        ("list_roles", {"PathPrefix": "team"}, "pathPrefix", PREFIX_RULE),
+        ("list_policies", {"PathPrefix": "/team"}, "pathPrefix", PREFIX_RULE),
+    ],
+)
+def test_malformed_names_and_paths_have_sentences_of_their_own(iam, call, given, at, rule):
     with pytest.raises(ClientError) as caught:
-        iam.create_user(UserName="no spaces")
+        getattr(iam, call)(**given)
     error = caught.value.response["Error"]
-    assert error["Code"] == "ValidationError"
-    assert "Value at 'userName' failed to satisfy constraint" in error["Message"]
+    assert (error["Code"], error["Message"]) == ("ValidationError", f"The specified value for {at} is invalid. {rule}")
+
+
+def test_a_name_that_is_too_long_is_refused_for_its_length_alone(iam):
     with pytest.raises(ClientError) as caught:
-        iam.create_user(UserName="u", Path="/open")
-    assert caught.value.response["Error"]["Code"] == "ValidationError"
+        iam.get_role(RoleName="a b" * 22)
+    expected = "1 validation error detected: Value at 'roleName' failed to satisfy constraint: Member must have length less than or equal to 64"
+    assert caught.value.response["Error"]["Message"] == expected
 
 
 def test_what_belongs_to_a_user_follows_a_new_name(iam, node, name):

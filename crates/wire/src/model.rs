@@ -18,6 +18,7 @@
 //! validation ValidationException classic       code, then classic | redacted | smithy, then, as `ValidationRules` has them,
 //!                                              [java7] [input-path] [brackets-null] [hide-enums]
 //! missing CODE The parameter {} is required.   how an absent required member of the input is refused, if in its own way
+//! malformed A,B The value for {} is invalid.   how broken patterns of these members are refused once all else holds; repeatable
 //! coercion coral                               coral | dynamodb | jackson
 //! errors com.amazonaws.sqs#                    prefix of `__type` of modelled errors
 //! framework com.amazon.coral.service#          prefix of `__type` of framework errors
@@ -316,8 +317,11 @@ const PROTOCOLS: [(&str, Protocol); 7] = [
     ("cbor", Protocol::RpcV2Cbor),
 ];
 
-const TIME_FORMATS: [(&str, TimeFormat); 3] =
-    [("epoch", TimeFormat::EpochSeconds), ("date-time", TimeFormat::DateTime), ("http", TimeFormat::HttpDate)];
+const TIME_FORMATS: [(&str, TimeFormat); 3] = [
+    ("epoch", TimeFormat::EpochSeconds),
+    ("date-time", TimeFormat::DateTime),
+    ("http", TimeFormat::HttpDate),
+];
 
 const COERCIONS: [(&str, Coercion); 3] =
     [("coral", Coercion::Coral), ("dynamodb", Coercion::DynamoDb), ("jackson", Coercion::Jackson)];

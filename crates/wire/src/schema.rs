@@ -84,6 +84,8 @@ pub struct ValidationRules {
     /// `Member must satisfy enum value set` without the set (IAM).
     pub hides_enum_values: bool,
     pub missing: Missing,
+    /// Members whose broken patterns have a sentence of their own.
+    pub malformed: Vec<Malformed>,
 }
 
 impl Default for ValidationRules {
@@ -96,8 +98,19 @@ impl Default for ValidationRules {
             brackets_end_with_null: false,
             hides_enum_values: false,
             missing: Missing::Constraint,
+            malformed: Vec::new(),
         }
     }
+}
+
+/// How values that break their pattern are refused, once all other constraints hold (IAM).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Malformed {
+    /// Members of these names, at any depth.
+    pub members: Vec<&'static str>,
+    /// `The specified value for `, ` is invalid.`; between them stands the member's name.
+    pub before: &'static str,
+    pub after: &'static str,
 }
 
 /// How a service answers a required top-level member that is absent.

@@ -19,6 +19,7 @@ mod print;
 mod report;
 
 pub use pattern::Pattern;
+use report::Broken;
 
 use crate::fault::Fault;
 use crate::schema::{Kind, Limits, Missing, Operation, Service, Shape};
@@ -42,8 +43,10 @@ pub fn validate(service: &Service, operation: &Operation, input: &dyn Struct) ->
         let message = format!("{before}{name}{after}");
         return Err(Fault::framework(code, 400, message));
     }
-    let violations = report::violations(rules, operation, input);
-    Err(message::fault(service, violations))
+    Err(match report::report(rules, operation, input) {
+        Broken::Constraints(violations) => message::fault(service, violations),
+        Broken::Pattern(text) => message::refusal(rules, text),
+    })
 }
 
 /// The first required member in declaration order that is absent.

@@ -4,7 +4,7 @@ use super::{
     COERCIONS, DIALECTS, KINDS, MemberLine, Model, ModelError, ModelHeader, OperationLine, PROTOCOLS,
     ShapeLine, TIME_FORMATS, value_of,
 };
-use crate::schema::{Auth, Bind, Dialect, ErrorTraits, Kind, Missing};
+use crate::schema::{Auth, Bind, Dialect, ErrorTraits, Kind, Malformed, Missing};
 
 type Tokens = std::str::Split<'static, char>;
 
@@ -73,6 +73,7 @@ fn header_line(header: &mut ModelHeader, line: &'static str) -> Result<(), Strin
         "framework" => header.framework_namespace = value,
         "validation" => validation(header, value)?,
         "missing" => header.validation.missing = missing(value)?,
+        "malformed" => header.validation.malformed.push(malformed(value)?),
         "coercion" => {
             header.coercion = value_of(&COERCIONS, value).ok_or_else(|| format!("no coercion `{value}`"))?;
         }
@@ -105,6 +106,12 @@ fn missing(value: &'static str) -> Result<Missing, String> {
     let parts = value.split_once(' ').and_then(|(code, text)| Some((code, text.split_once("{}")?)));
     let (code, (before, after)) = parts.ok_or("`missing` wants a code and a sentence with `{}`")?;
     Ok(Missing::Named { code, before, after })
+}
+
+fn malformed(value: &'static str) -> Result<Malformed, String> {
+    let parts = value.split_once(' ').and_then(|(names, text)| Some((names, text.split_once("{}")?)));
+    let (names, (before, after)) = parts.ok_or("`malformed` wants members and a sentence with `{}`")?;
+    Ok(Malformed { members: names.split(',').collect(), before, after })
 }
 
 fn body_line(model: &mut Model, line: &'static str) -> Result<(), String> {

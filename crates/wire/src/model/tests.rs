@@ -16,6 +16,8 @@ source queues.amazonaws.com
 query-compatible
 validation ValidationError redacted java7 input-path brackets-null hide-enums
 missing MissingParameter The request must contain the parameter {}.
+malformed Name,Other The value for {} is invalid.
+malformed Path The path {} is invalid.
 coercion jackson
 errors com.example#
 framework com.example.service#

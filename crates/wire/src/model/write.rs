@@ -6,7 +6,7 @@ use super::{
     COERCIONS, DIALECTS, KINDS, MemberLine, Model, ModelHeader, OperationLine, PROTOCOLS, ShapeLine,
     TIME_FORMATS, word_of,
 };
-use crate::schema::{Auth, Bind, Coercion, Missing, ValidationRules};
+use crate::schema::{Auth, Bind, Coercion, Malformed, Missing, ValidationRules};
 
 /// The model as text. Reading it back gives an equal model.
 ///
@@ -119,6 +119,9 @@ fn validation(lines: &mut Lines, rules: &ValidationRules) {
     lines.end();
     if let Missing::Named { code, before, after } = rules.missing {
         lines.rest("missing ", &format!("{code} {before}{{}}{after}"));
+    }
+    for Malformed { members, before, after } in &rules.malformed {
+        lines.rest("malformed ", &format!("{} {before}{{}}{after}", members.join(",")));
     }
 }
 

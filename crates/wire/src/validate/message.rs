@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::order::enum_order;
+use super::order::{enum_order, lower_first};
 use super::print;
 use crate::fault::{Fault, Origin};
 use crate::schema::{Dialect, Kind, Limits, Service, Shape, ValidationRules};
@@ -107,11 +107,21 @@ pub(super) fn fault(service: &Service, violations: Vec<Violation>) -> Fault {
         }
         sentence(&mut text, violation, smithy);
     }
-    let fault = Fault { origin: Origin::Validation, ..Fault::sender(rules.code, text) }.with_status(400);
+    let fault = refusal(rules, text);
     match FieldList::new(service, violations).filter(|_| smithy) {
         Some(members) => fault.with_members(members),
         None => fault,
     }
+}
+
+pub(super) fn refusal(rules: &ValidationRules, text: String) -> Fault {
+    Fault { origin: Origin::Validation, ..Fault::sender(rules.code, text) }.with_status(400)
+}
+
+/// The sentence that the service has for a malformed value of `member`.
+pub(super) fn malformed(rules: &ValidationRules, member: &str) -> Option<String> {
+    let own = rules.malformed.iter().find(|own| own.members.contains(&member))?;
+    Some(format!("{}{}{}", own.before, lower_first(member), own.after))
 }
 
 fn sentence(text: &mut String, violation: &Violation, smithy: bool) {

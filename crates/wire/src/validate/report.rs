@@ -14,22 +14,30 @@ use crate::value::{ListView, MapView, Struct, View};
 /// AWS stops after this many.
 const MOST_REPORTED: usize = 10;
 
-pub(super) fn violations(
-    rules: &ValidationRules,
-    operation: &Operation,
-    input: &dyn Struct,
-) -> Vec<Violation> {
-    let mut report = Report { rules, found: Vec::new(), path: String::new() };
+/// What an invalid input is refused for.
+pub(super) enum Broken {
+    Constraints(Vec<Violation>),
+    /// Nothing but a pattern that the service has a sentence for.
+    Pattern(String),
+}
+
+pub(super) fn report(rules: &ValidationRules, operation: &Operation, input: &dyn Struct) -> Broken {
+    let mut report = Report { rules, found: Vec::new(), malformed: None, path: String::new() };
     if rules.path_has_input_shape {
         report.path = format!("{}Input", lower_first(operation.name));
     }
     report.structure(operation.input, input);
-    report.found
+    match report.malformed {
+        Some(text) if report.found.is_empty() => Broken::Pattern(text),
+        _ => Broken::Constraints(report.found),
+    }
 }
 
 struct Report<'a> {
     rules: &'a ValidationRules,
     found: Vec<Violation>,
+    /// The first value that is malformed in the service's own words.
+    malformed: Option<String>,
     path: String,
 }
 
@@ -100,7 +108,10 @@ impl Report<'_> {
         let limits = &member.shape.limits;
         if let View::Str(text) = view {
             if !pattern_holds(limits, text) {
-                self.add(member, copy(view), message::pattern(limits));
+                match message::malformed(self.rules, member.name) {
+                    Some(text) => self.malformed = self.malformed.take().or(Some(text)),
+                    None => self.add(member, copy(view), message::pattern(limits)),
+                }
             }
             if !enum_holds(limits, text) {
                 self.add(member, copy(view), message::enum_set(self.rules, limits));

@@ -224,6 +224,51 @@ fn services_word_it_in_their_own_way() {
 }
 
 #[test]
+fn a_service_has_a_sentence_of_its_own_for_malformed_names_once_all_else_holds() {
+    let model = "validation ValidationError redacted
+malformed RoleName,UserName The value for {} is invalid. Use letters.
+malformed Path The path in {} is invalid.
+
+struct In
+ RoleName Name
+ Path Name
+ Other Name
+ Inner Inner
+struct Inner
+ UserName Name
+str Name min=1 max=3 /[a-z]+/";
+    let letters = "The value for roleName is invalid. Use letters.";
+    let path = "The path in path is invalid.";
+    let classic = "1 validation error detected: Value at";
+    let too_long = "Member must have length less than or equal to 3";
+    let cases = [
+        (json!({"RoleName": "a b"}), letters.to_owned()),
+        (json!({"RoleName": "abc"}), String::new()),
+        (json!({"Path": "A"}), path.to_owned()),
+        (json!({"Inner": {"UserName": "A"}}), "The value for userName is invalid. Use letters.".to_owned()),
+        (
+            json!({"RoleName": "A", "Path": "abcd"}),
+            format!("{classic} 'path' failed to satisfy constraint: {too_long}"),
+        ),
+        (
+            json!({"RoleName": "A BC"}),
+            format!("{classic} 'roleName' failed to satisfy constraint: {too_long}"),
+        ),
+        (
+            json!({"Other": "A", "RoleName": "A"}),
+            format!(
+                "{classic} 'other' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-z]+"
+            ),
+        ),
+    ];
+    for (input, expected) in cases {
+        assert_eq!(message(model, &input), expected, "{input}");
+    }
+    let fault = check(service(model), &json!({"RoleName": "A"})).expect_err("the name is malformed");
+    assert_eq!((fault.code.as_ref(), fault.status), ("ValidationError", 400));
+}
+
+#[test]
 fn the_newer_framework_points_with_json_pointers_and_lists_the_fields() {
     let model = "validation ValidationException smithy
 
