@@ -181,6 +181,32 @@ def test_headers_that_never_end_are_not_waited_for(node):
         assert said == b"" or b" 408 " in said
 
 
+@pytest.mark.skipif(not SLOW, reason="takes half a minute: PILEUS_SLOW=1")
+def test_large_bodies_that_dribble_do_not_keep_others_out(node):
+    """Ten clients promise as much as the node will hold, and send next to nothing of it."""
+    head = lines("POST / HTTP/1.1", {"host": "x", **JSON, "content-length": 60 * MIB})
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(connection(node, timeout=60)) for _ in range(10)]
+        for stream in streams:
+            stream.sendall(head)
+        done = threading.Event()
+
+        def dribble():
+            while not done.wait(2):
+                for stream in streams:
+                    with contextlib.suppress(OSError):
+                        stream.sendall(b"x")
+
+        dribbling = threading.Thread(target=dribble)
+        dribbling.start()
+        try:
+            answer = requests.post(node.endpoint, data=b"x" * MIB, headers=JSON, timeout=60)
+            assert answer.status_code == 400 and b"RequestTimeout" in streams[0].recv(65536)
+        finally:
+            done.set()
+            dribbling.join()
+
+
 def test_a_client_that_does_not_read_its_answers_is_held_back(node):
     """Requests without end, answers never read: the node stops reading rather than storing."""
     request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 1000
