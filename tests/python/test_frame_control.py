@@ -156,7 +156,7 @@ def test_the_server_profile_trusts_only_keys_that_it_issued(server):
         answer = form(node, "sts", "GetCallerIdentity", "2011-06-15", key=unknown)
         assert (answer.status_code, code(answer)) == (403, "InvalidClientTokenId")
         answer = target(node, "sqs", "AmazonSQS.ListQueues", key=unknown)
-        assert (answer.status_code, code(answer)) == (400, "UnrecognizedClientException")
+        assert (answer.status_code, code(answer)) == (403, "UnrecognizedClientException")
     assert code(form(node, "sts", "GetCallerIdentity", "2011-06-15", **{**key, "secret": "wrong"})) == "SignatureDoesNotMatch"
     assert node.client("iam", **key).list_users()["Users"][0]["UserName"] == "admin"
 

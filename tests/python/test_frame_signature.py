@@ -37,7 +37,7 @@ def test_an_issued_key_is_refused_with_a_wrong_secret(node, key):
     answer = who(node, **{**key, "secret": "wrong"})
     assert (answer.status_code, code(answer)) == (403, "SignatureDoesNotMatch")
     answer = target(node, "sqs", "AmazonSQS.ListQueues", **{**key, "secret": "wrong"})
-    assert (answer.status_code, code(answer)) == (400, "InvalidSignatureException")
+    assert (answer.status_code, code(answer)) == (403, "InvalidSignatureException")
 
 
 def test_a_signature_covers_body_query_and_headers(node, key):
@@ -101,7 +101,7 @@ def test_a_signature_is_good_for_fifteen_minutes_either_way(node, key):
     # Keys that were not issued here are held to the same.
     assert who(node, at=utc_now() - 16 * MINUTE).status_code == 403
     answer = target(node, "sqs", "AmazonSQS.ListQueues", at=utc_now() - 16 * MINUTE, **key)
-    assert (answer.status_code, code(answer)) == (400, "InvalidSignatureException")
+    assert (answer.status_code, code(answer)) == (403, "InvalidSignatureException")
     answer = send(node, "s3", method="GET", path="/b/k", at=utc_now() - 16 * MINUTE,
                   headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"})  # fmt: skip
     assert (answer.status_code, code(answer)) == (403, "RequestTimeTooSkewed")
@@ -165,7 +165,7 @@ def test_an_expired_session_says_so():
         answer = who(node, **identity)
         assert (answer.status_code, code(answer)) == (403, "ExpiredToken")
         answer = target(node, "sqs", "AmazonSQS.ListQueues", **identity)
-        assert (answer.status_code, code(answer)) == (400, "ExpiredTokenException")
+        assert (answer.status_code, code(answer)) == (403, "ExpiredTokenException")
     finally:
         node.stop()
 

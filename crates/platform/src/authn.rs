@@ -128,12 +128,13 @@ fn accepts_anonymous(api: &Api) -> bool {
     matches!(api.name, "s3" | "sqs" | "sns")
 }
 
-/// Which of AWS's three manners a service words signature errors in.
+/// Which of AWS's manners a service words signature errors in.
 pub(crate) fn family(api: &Api, protocol: Protocol) -> Family {
     match protocol {
         Protocol::RestXml if api.signing_name == "s3" => Family::S3,
         Protocol::AwsQuery | Protocol::Ec2Query | Protocol::RestXml => Family::Query,
         Protocol::RestJson1 => Family::Rest,
+        _ if api.is_query_compatible => Family::QueryCompatible,
         _ => Family::Json,
     }
 }

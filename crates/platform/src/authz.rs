@@ -165,6 +165,8 @@ fn denied(api: &Api, message: String) -> Fault {
         }
         Some(Protocol::AwsQuery | Protocol::RestXml) => ("AccessDenied", 403),
         Some(Protocol::RestJson1) => ("AccessDeniedException", 403),
+        // Recorded: SQS keeps the status that it had, and the code in `x-amzn-query-error`.
+        _ if api.is_query_compatible => ("AccessDeniedException", 403),
         _ => ("AccessDeniedException", 400),
     };
     Fault::framework(code, status, message)
@@ -324,5 +326,27 @@ pub(crate) async fn assume_for_service(
     match evaluate(&request, &policies).decision {
         Decision::Allowed => Ok(Caller::assumed_role(account, role_arn, &role.name, &role.id, session_name)),
         _ => Err(denied()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_service_refuses_in_its_own_way() {
+        let cases = [
+            ("sts", "AccessDenied", 403),
+            ("ec2", "UnauthorizedOperation", 403),
+            ("lambda", "AccessDeniedException", 403),
+            ("dynamodb", "AccessDeniedException", 400),
+            // Speaks JSON, and keeps the statuses of the query protocol that it spoke before.
+            ("sqs", "AccessDeniedException", 403),
+        ];
+        for (service, code, status) in cases {
+            let api = pileus_models::service(service).unwrap();
+            let fault = denied(api, "no".to_owned());
+            assert_eq!((fault.code.as_ref(), fault.status), (code, status), "{service}");
+        }
     }
 }

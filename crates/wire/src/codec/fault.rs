@@ -124,8 +124,13 @@ impl<'a> FaultView<'a> {
         }
         match &*self.fault.code {
             "AccessDeniedException" => "AccessDenied",
+            "ExpiredTokenException" => "ExpiredToken",
+            "IncompleteSignatureException" => "IncompleteSignature",
             "InvalidParameterValueException" => "InvalidParameterValue",
+            "InvalidSignatureException" => "SignatureDoesNotMatch",
+            "MissingAuthenticationTokenException" => "MissingAuthenticationToken",
             "MissingRequiredParameterException" => "MissingParameter",
+            "UnrecognizedClientException" => "InvalidClientTokenId",
             code => code,
         }
     }

@@ -22,6 +22,10 @@ pub enum Family {
     Json,
     /// restJson; codes as in JSON, 403.
     Rest,
+    /// awsJson of a service that once spoke awsQuery (SQS); codes as in JSON, statuses as in query.
+    ///
+    /// Recorded: 403 beside `InvalidClientTokenId` in `x-amzn-query-error`.
+    QueryCompatible,
 }
 
 /// What a caller is told.
@@ -119,8 +123,12 @@ impl AuthError {
             Family::S3 => self.describe_s3(),
             Family::Query => self.describe_other().bare(),
             // JSON services look for a signature only behind `AWS4-`.
-            Family::Json if matches!(self, AuthError::UnknownScheme { .. }) => {
-                AuthError::Missing.describe(Family::Json)
+            Family::Json | Family::QueryCompatible if matches!(self, AuthError::UnknownScheme { .. }) => {
+                AuthError::Missing.describe(family)
+            }
+            Family::QueryCompatible => {
+                let status = self.describe_other().bare().status;
+                self.describe_other().with_status(status)
             }
             Family::Json => self.describe_other().with_status(400),
             Family::Rest => self.describe_other(),

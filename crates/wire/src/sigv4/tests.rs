@@ -518,7 +518,7 @@ proptest! {
             map.insert("authorization", value);
         }
         for error in [parse(&map, "").err(), parse(&HeaderMap::new(), &format!("X-Amz-Algorithm={query}")).err()].into_iter().flatten() {
-            for family in [Family::S3, Family::Query, Family::Json, Family::Rest] {
+            for family in [Family::S3, Family::Query, Family::Json, Family::Rest, Family::QueryCompatible] {
                 prop_assert!(error.describe(family).status >= 400);
             }
         }
