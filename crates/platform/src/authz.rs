@@ -204,13 +204,13 @@ async fn session_policies(cx: &Cx) -> Result<Vec<Named<Arc<Policy>>>, Fault> {
     let Some(session) = &cx.caller().session else { return Ok(Vec::new()) };
     let mut policies = Vec::with_capacity(session.policies.len() + session.policy_arns.len());
     for text in &session.policies {
-        let policy = Policy::parse(text).map_err(|_| {
+        let policy = cx.platform().session_policies().get(text).ok_or_else(|| {
             Fault::receiver(
                 "InternalFailure",
                 "a session policy that was checked when the session began does not parse",
             )
         })?;
-        policies.push(Named::new("session policy", Arc::new(policy)));
+        policies.push(Named::new("session policy", policy));
     }
     for arn in &session.policy_arns {
         let policy = cx.platform().identities().managed_policy(arn).await?;

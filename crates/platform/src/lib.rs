@@ -13,7 +13,7 @@
 //! | `session.rs`    | temporary credentials as sealed tokens                                             |
 //! | `outbound.rs`   | `Outbound`: requests to the world outside                                          |
 //! | `authn.rs`      | whose signature is it                                                              |
-//! | `authz.rs`      | may they                                                                           |
+//! | `authz.rs`      | may they; `parsed.rs`: session policies, parsed once                               |
 //! | `clock.rs`      | the movable clock; `rng.rs`: the operating system's generator                      |
 //! | `denials.rs`    | the latest refusals, for `pileus iam explain`                                     |
 //! | `audit.rs`      | one record per request, for sinks; `metrics.rs`: counters for `/metrics`           |
@@ -30,6 +30,7 @@ mod dispatch;
 mod identity;
 pub mod metrics;
 mod outbound;
+mod parsed;
 pub mod pipeline;
 mod platform;
 mod rng;

@@ -15,6 +15,7 @@ use crate::denials::Denials;
 use crate::identity::Identities;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
+use crate::parsed::ParsedPolicies;
 use crate::service::{ResourcePolicyFn, Service, WorkerFn};
 use crate::session::Sealer;
 
@@ -36,6 +37,7 @@ struct Inner {
     denials: Denials,
     audit: Vec<Arc<dyn AuditSink>>,
     signing_keys: SigningKeys,
+    session_policies: ParsedPolicies,
     body_room: Semaphore,
 }
 
@@ -109,6 +111,7 @@ impl PlatformBuilder {
             denials: Denials::default(),
             audit: self.audit,
             signing_keys: SigningKeys::default(),
+            session_policies: ParsedPolicies::default(),
             body_room: Semaphore::new(BODY_ROOM_KIB as usize),
         }))
     }
@@ -155,6 +158,10 @@ impl Platform {
 
     pub(crate) fn audit(&self) -> &[Arc<dyn AuditSink>] {
         &self.0.audit
+    }
+
+    pub(crate) fn session_policies(&self) -> &ParsedPolicies {
+        &self.0.session_policies
     }
 
     pub(crate) fn signing_keys(&self) -> &SigningKeys {
