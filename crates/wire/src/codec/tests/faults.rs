@@ -139,6 +139,7 @@ fn query_compatible_services_name_the_former_code() {
         (Fault::receiver("Coded", "m"), "Other.Code;Receiver"),
         (Fault::sender("Gone", "m"), "Gone;Sender"),
         (Fault::sender("MissingRequiredParameterException", "m"), "MissingParameter;Sender"),
+        (Fault::framework("AccessDeniedException", 400, "m"), "AccessDenied;Sender"),
         (Fault::framework("UnrecognizedClientException", 403, "m"), "InvalidClientTokenId;Sender"),
         (Fault::framework("ExpiredTokenException", 403, "m"), "ExpiredToken;Sender"),
         (Fault::framework("InvalidSignatureException", 403, "m"), "SignatureDoesNotMatch;Sender"),
