@@ -367,7 +367,7 @@ def test_the_protocol_is_agreed_in_the_handshake(node, authority, offered, chose
     context = ssl.create_default_context(cafile=str(authority))
     if offered:
         context.set_alpn_protocols(offered)
-    for name in ["localhost", "bucket.s3.localhost", "abc.execute-api.localhost", "sqs.localhost.localstack.cloud"]:
+    for name in ["localhost", "sqs.us-east-1.localhost", "bucket.s3.localhost", "abc.execute-api.localhost", "sqs.localhost.localstack.cloud"]:
         with connection(node) as stream, context.wrap_socket(stream, server_hostname=name) as secure:
             assert secure.selected_alpn_protocol() == chosen
             assert secure.version() in ("TLSv1.2", "TLSv1.3")

@@ -244,15 +244,11 @@ async fn session_key(store: &Store, rng: &dyn Rng) -> Result<[u8; 32], StartErro
 }
 
 fn tls_acceptor(config: &NodeConfig) -> Result<(tokio_rustls::TlsAcceptor, String), StartError> {
-    let mut names = vec!["localhost".to_owned(), "localhost.localstack.cloud".to_owned()];
-    names.extend(config.domain.clone());
-    if config.engine == Engine::Memory {
-        return Ok(tls::ephemeral(&names)?);
-    }
-    let acceptor = tls::acceptor(&config.data_dir, &names)?;
-    let path = tls::ca_path(&config.data_dir);
-    let pem = std::fs::read_to_string(&path).map_err(|error| StartError::DataDir { path, error })?;
-    Ok((acceptor, pem))
+    let address = config.listen.ip();
+    Ok(match config.engine {
+        Engine::Memory => tls::ephemeral(address)?,
+        Engine::Fjall | Engine::Redb => tls::acceptor(&config.data_dir, address)?,
+    })
 }
 
 impl fmt::Debug for Node {

@@ -1,21 +1,28 @@
-//! The cloud's own certificate authority, and the certificate that its nodes answer TLS with.
+//! The cloud's own certificate authority, and the certificates that its nodes answer TLS with.
 //!
-//! `<data>/tls/ca.pem` is what clients trust (`AWS_CA_BUNDLE`, `pileus ca`). The node's key is made anew when its names
-//! change; the authority stays.
+//! `<data>/tls/ca.pem` is what clients trust (`AWS_CA_BUNDLE`, `pileus ca`). A certificate is issued for each name that a
+//! client asks for, when it does: clients take no wildcard right below a top-level name such as `localhost`, and bucket
+//! names are not known beforehand.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 use rustls::ServerConfig;
+use rustls::crypto::ring::sign::any_ecdsa_type;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SigningKey};
 use tokio_rustls::TlsAcceptor;
 
 #[derive(Debug, thiserror::Error)]
@@ -35,34 +42,109 @@ pub fn ca_path(data_dir: &Path) -> PathBuf {
     data_dir.join("tls").join("ca.pem")
 }
 
-/// An acceptor for HTTP/2 and HTTP/1.1 with a certificate for `names` (and their sub-domains), made on first use.
-pub fn acceptor(data_dir: &Path, names: &[String]) -> Result<TlsAcceptor, TlsError> {
+/// An acceptor for HTTP/2 and HTTP/1.1 whose authority lies under `data_dir`, made on first use.
+pub fn acceptor(data_dir: &Path, address: IpAddr) -> Result<(TlsAcceptor, String), TlsError> {
     let dir = data_dir.join("tls");
     fs::create_dir_all(&dir).map_err(|error| TlsError::File { path: dir.clone(), error })?;
-    let (ca_pem, ca_key) = authority(&dir)?;
-    let (certificate, key) = node_certificate(&ca_key, names)?;
-    server_config(vec![certificate, parse_certificate(&ca_path(data_dir), &ca_pem)?], key)
+    let (pem, key) = authority(&dir)?;
+    Ok((server_config(&ca_path(data_dir), &pem, key, address)?, pem))
 }
 
-/// As `acceptor`, with nothing kept: for a node in memory. Gives the authority's PEM too.
-pub fn ephemeral(names: &[String]) -> Result<(TlsAcceptor, String), TlsError> {
-    let (ca_pem, ca_key) = make_authority()?;
-    let (certificate, key) = node_certificate(&ca_key, names)?;
-    let ca = parse_certificate(Path::new("ca.pem"), &ca_pem)?;
-    Ok((server_config(vec![certificate, ca], key)?, ca_pem))
+/// As `acceptor`, with nothing kept: for a node in memory.
+pub fn ephemeral(address: IpAddr) -> Result<(TlsAcceptor, String), TlsError> {
+    let (pem, key) = make_authority()?;
+    Ok((server_config(Path::new("ca.pem"), &pem, key, address)?, pem))
 }
 
-fn server_config(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<TlsAcceptor, TlsError> {
+fn server_config(path: &Path, pem: &str, key: KeyPair, address: IpAddr) -> Result<TlsAcceptor, TlsError> {
+    let authority = CertificateDer::from_pem_slice(pem.as_bytes());
+    let authority = authority.map_err(|_| TlsError::Malformed(path.to_owned()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(Arc::new(Names::new(authority, key, address)?));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Issues a certificate for each name that clients ask for.
+struct Names {
+    authority: CertificateDer<'static>,
+    authority_key: KeyPair,
+    /// One key for all of the node's certificates.
+    key: KeyPair,
+    signing_key: Arc<dyn SigningKey>,
+    address: IpAddr,
+    issued: Mutex<HashMap<String, Arc<CertifiedKey>>>,
+}
+
+/// Certificates kept; when there are more names all are forgotten, which costs a signature each.
+const MAX_ISSUED: usize = 1_024;
+
+impl Names {
+    fn new(
+        authority: CertificateDer<'static>,
+        authority_key: KeyPair,
+        address: IpAddr,
+    ) -> Result<Names, TlsError> {
+        let key = KeyPair::generate()?;
+        let der =
+            PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
+        let signing_key = any_ecdsa_type(&der)?;
+        Ok(Names { authority, authority_key, key, signing_key, address, issued: Mutex::default() })
+    }
+
+    /// For a client that names no host, the addresses that we are reached at.
+    fn issue(&self, name: &str) -> Result<Arc<CertifiedKey>, TlsError> {
+        let subject = match name {
+            "" => vec![
+                "localhost".to_owned(),
+                "127.0.0.1".to_owned(),
+                "::1".to_owned(),
+                self.address.to_string(),
+            ],
+            name => vec![name.to_owned()],
+        };
+        let authority = authority_params();
+        let issuer = Issuer::from_params(&authority, &self.authority_key);
+        let mut params = CertificateParams::new(subject)?;
+        params.distinguished_name.push(DnType::CommonName, "pileus");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&self.key, &issuer)?;
+        let chain = vec![certificate.der().clone(), self.authority.clone()];
+        Ok(Arc::new(CertifiedKey::new(chain, self.signing_key.clone())))
+    }
+}
+
+impl ResolvesServerCert for Names {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().unwrap_or_default();
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = issued.get(name) {
+            return Some(known.clone());
+        }
+        match self.issue(name) {
+            Ok(certificate) => {
+                if issued.len() == MAX_ISSUED {
+                    issued.clear();
+                }
+                issued.insert(name.to_owned(), certificate.clone());
+                Some(certificate)
+            }
+            Err(error) => {
+                tracing::warn!(name, %error, "no certificate could be issued");
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names(..)")
+    }
 }
 
 fn authority(dir: &Path) -> Result<(String, KeyPair), TlsError> {
@@ -89,35 +171,6 @@ fn authority_params() -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
-}
-
-fn node_certificate(
-    ca_key: &KeyPair,
-    names: &[String],
-) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), TlsError> {
-    let authority = authority_params();
-    let issuer = Issuer::from_params(&authority, ca_key);
-    let mut subject = vec!["127.0.0.1".to_owned(), "::1".to_owned()];
-    for name in names {
-        subject.push(name.clone());
-        subject.push(format!("*.{name}"));
-        // Host names of regional services and of buckets: a wildcard covers one label only.
-        for service in ["s3", "execute-api", "lambda-url"] {
-            subject.push(format!("*.{service}.{name}"));
-        }
-    }
-    let mut params = CertificateParams::new(subject)?;
-    params.distinguished_name.push(DnType::CommonName, "pileus");
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    let key = KeyPair::generate()?;
-    let certificate = params.signed_by(&key, &issuer)?;
-    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
-    Ok((certificate.der().clone(), key))
-}
-
-fn parse_certificate(path: &Path, pem: &str) -> Result<CertificateDer<'static>, TlsError> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| TlsError::Malformed(path.to_owned()))
 }
 
 fn read(path: &Path) -> Result<String, TlsError> {

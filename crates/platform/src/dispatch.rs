@@ -14,6 +14,9 @@ use crate::platform::Platform;
 use crate::service::Entry;
 use crate::{Fault, authz};
 
+/// A caller's to know of, not a fault of the node's.
+const NOT_IMPLEMENTED: u16 = 501;
+
 /// An empty input of the operation: its generated type if we implement it, else a dynamic value.
 pub(crate) fn new_input(
     platform: &Platform,
@@ -40,6 +43,7 @@ pub(crate) async fn dispatch(
     cx.platform().metrics().record(api.name, operation.name, code, took);
     if let Err(fault) = &outcome
         && !fault.is_sender_fault
+        && fault.status != NOT_IMPLEMENTED
     {
         tracing::warn!(
             request_id = cx.request_id(),
@@ -97,5 +101,5 @@ fn not_implemented(api: &Api, operation: &Operation) -> Fault {
         "pileus does not implement {}:{} yet. docs/COVERAGE.md lists what it does.",
         api.name, operation.name
     );
-    Fault::framework("NotImplemented", 501, message)
+    Fault::framework("NotImplemented", NOT_IMPLEMENTED, message)
 }
