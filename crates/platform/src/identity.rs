@@ -9,7 +9,7 @@ use crate::caller::Caller;
 use crate::{Fault, Region};
 
 /// Long-lived credentials as the pipeline needs them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AccessKey {
     pub secret_access_key: String,
     pub is_active: bool,
@@ -17,6 +17,18 @@ pub struct AccessKey {
     pub is_deleted: bool,
     pub account: AccountId,
     pub owner: KeyOwner,
+}
+
+/// Without its secret.
+impl std::fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessKey")
+            .field("is_active", &self.is_active)
+            .field("is_deleted", &self.is_deleted)
+            .field("account", &self.account)
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::caller::Caller;
 
 /// What a set of temporary credentials says about its holder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     pub access_key_id: String,
     pub secret_access_key: String,
@@ -38,6 +38,19 @@ pub struct Session {
     /// identity provider: `(key, value)`; one after the other for a key with several values.
     #[serde(default)]
     pub context: Vec<(String, String)>,
+}
+
+/// Without its secret.
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("access_key_id", &self.access_key_id)
+            .field("account", &self.account)
+            .field("kind", &self.kind)
+            .field("issued_at", &self.issued_at)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! requests"; STS and IAM API References, "Common Error Types". Texts that those pages leave out are the ones that public
 //! recordings of the services show.
 
+use std::fmt;
 use std::time::Duration;
 
 use pileus_core::Timestamp;
@@ -29,13 +30,21 @@ pub enum Family {
 }
 
 /// What a caller is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Description {
     pub code: &'static str,
     pub status: u16,
     pub message: String,
     /// Further elements of the error, in order (S3 only).
     pub extras: Vec<(&'static str, String)>,
+}
+
+/// Without the values of further elements: S3 quotes tokens and canonical requests in them.
+impl fmt::Debug for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extras: Vec<_> = self.extras.iter().map(|(name, _)| *name).collect();
+        write!(f, "{} ({}): {} {extras:?}", self.code, self.status, self.message)
+    }
 }
 
 /// One element of the credential scope that is not what it should be.
@@ -48,7 +57,9 @@ pub enum ScopeFault {
 }
 
 /// Why a request's signature is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// Its variants hold what the answer quotes; `Debug` and `Display` show nothing that could be somebody's credential.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     #[error("the request is not signed")]
     Missing,
@@ -60,9 +71,9 @@ pub enum AuthError {
     SigV2,
     #[error("Signature Version 4A is not supported")]
     SigV4a { form: Form },
-    #[error("unsupported algorithm {algorithm}")]
+    #[error("unsupported algorithm")]
     UnsupportedAlgorithm { algorithm: String, form: Form },
-    #[error("{part} in the authorization header has no equal-sign")]
+    #[error("a part of the authorization header has no equal-sign")]
     NotKeyValue { part: String, header: String },
     #[error("the authorization header lacks {missing:?}")]
     IncompleteHeader { missing: Vec<&'static str>, no_date: bool, components: usize, header: String },
@@ -70,7 +81,7 @@ pub enum AuthError {
     IncompleteQuery { missing: Vec<&'static str> },
     #[error("malformed date {text}")]
     MalformedDate { text: String, form: Form },
-    #[error("malformed credential {credential}")]
+    #[error("malformed credential")]
     MalformedCredential { credential: String, form: Form },
     #[error("malformed date {date} in the credential")]
     MalformedScopeDate { date: String, form: Form },
@@ -94,7 +105,7 @@ pub enum AuthError {
     PresignedExpired { date: String, expires: Duration, expired_at: Timestamp, now: Timestamp },
     #[error("x-amz-content-sha256 is missing")]
     MissingContentSha256,
-    #[error("malformed x-amz-content-sha256 {text}")]
+    #[error("malformed x-amz-content-sha256")]
     MalformedContentSha256 { text: String },
     #[error("the body's SHA-256 is not the declared one")]
     ContentSha256Mismatch { declared: String, computed: String },
@@ -114,6 +125,12 @@ pub enum AuthError {
         string_to_sign: String,
         canonical_request: String,
     },
+}
+
+impl fmt::Debug for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthError({self})")
+    }
 }
 
 impl AuthError {

@@ -1,5 +1,6 @@
 //! What a request claims about its signature. Nothing here is proved yet.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -75,7 +76,7 @@ impl PayloadMode {
 }
 
 /// A request's claim: who signed what, when, and with which result.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SignedRequest {
     pub form: Form,
     pub access_key: String,
@@ -91,6 +92,20 @@ pub struct SignedRequest {
     pub signature: String,
     pub session_token: Option<String>,
     pub payload: PayloadMode,
+}
+
+/// Without signature and session token.
+impl fmt::Debug for SignedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedRequest")
+            .field("form", &self.form)
+            .field("access_key", &self.access_key)
+            .field("scope", &self.scope)
+            .field("date", &self.date)
+            .field("expires", &self.expires)
+            .field("signed_headers", &self.signed_headers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads the claim from headers or query. `Ok(None)` is an unsigned request.

@@ -1,5 +1,6 @@
 //! The client's side: what to add to a request so that it verifies.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,11 +10,17 @@ use super::canonical::{CanonicalForm, PathRule, RequestView, canonical_request, 
 use super::{ALGORITHM, EMPTY_SHA256, PayloadMode, Scope, TERMINATOR, signing_key};
 
 /// An access key with its secret, and the token if it belongs to a session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     pub access_key: &'a str,
     pub secret_key: &'a str,
     pub session_token: Option<&'a str>,
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({})", self.access_key)
+    }
 }
 
 /// How to sign.
@@ -80,7 +87,7 @@ impl<'a> Signing<'a> {
 }
 
 /// What signing produced.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SignedHeaders {
     /// The request's headers with those of the signature added.
     pub headers: HeaderMap,

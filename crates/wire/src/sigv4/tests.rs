@@ -171,6 +171,64 @@ fn the_presigned_example_of_the_documentation_verifies_until_it_expires() {
 }
 
 #[test]
+fn nothing_that_is_printed_of_a_claim_or_its_refusal_holds_a_credential() {
+    const SECRET_TEXT: &str = "S3cr3t";
+    let authorizations = [
+        "Bearer S3cr3t".to_owned(),
+        "Basic S3cr3t".to_owned(),
+        "S3cr3t".to_owned(),
+        "AWS AKID:S3cr3t".to_owned(),
+        "AWS4-HMAC-SHA256".to_owned() + " S3cr3t",
+        "AWS4-HMAC-SHA256 Credential=AKID, SignedHeaders=host, Signature=S3cr3t".to_owned(),
+        "AWS4-HMAC-SHA256 Credential=AKID/20150830/us-east-1/sqs/aws4_request, Signature=S3cr3t".to_owned(),
+        "AWS4-HMAC-SHA256 Credential=AKID/20150830/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=S3cr3t"
+            .to_owned(),
+    ];
+    for authorization in &authorizations {
+        let map = headers(&[
+            ("host", "h"),
+            ("x-amz-date", "20150830T123600Z"),
+            ("x-amz-security-token", "S3cr3t"),
+            ("authorization", authorization),
+        ]);
+        let view = RequestView {
+            method: "GET",
+            path: "/",
+            query: "X-Amz-Security-Token=S3cr3t",
+            headers: &map,
+            authority: None,
+        };
+        for query in ["", "X-Amz-Algorithm=AWS4-HMAC-SHA256"] {
+            let claim = parse(&map, query);
+            let told =
+                claim.as_ref().err().map(|error| format!("{error} {:?}", error.describe(Family::Query)));
+            let printed = format!("{claim:?} {view:?} {told:?}");
+            assert!(!printed.contains(SECRET_TEXT), "{printed}");
+        }
+    }
+    let token = || SECRET_TEXT.to_owned();
+    let refusals = [
+        AuthError::InvalidToken { token: token() },
+        AuthError::ExpiredToken { token: token() },
+        AuthError::SignatureMismatch {
+            access_key: "AKID".to_owned(),
+            provided: token(),
+            string_to_sign: token(),
+            canonical_request: token(),
+        },
+    ];
+    for error in refusals {
+        for family in [Family::S3, Family::Query, Family::Json, Family::Rest, Family::QueryCompatible] {
+            let printed = format!("{error} {error:?} {:?}", error.describe(family));
+            assert!(!printed.contains(SECRET_TEXT), "{printed}");
+        }
+    }
+    let credentials =
+        Credentials { access_key: "AKID", secret_key: SECRET_TEXT, session_token: Some(SECRET_TEXT) };
+    assert_eq!(format!("{credentials:?}"), "Credentials(AKID)");
+}
+
+#[test]
 fn what_is_wrong_with_a_claim_is_said_in_the_words_of_the_service() {
     const GOOD: &str = "AWS4-HMAC-SHA256 Credential=AKID/20150830/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=x";
     let cases: [(&str, &str, Family, &str, u16, &str); 14] = [
