@@ -34,6 +34,9 @@ pub(crate) enum Message {
 /// What one batch writes: for each key its new version and value.
 pub(crate) type Changes = SpaceMap<(Version, Option<Bytes>)>;
 
+/// What the checks of one batch have read: many commits check the same rows.
+type Known = SpaceMap<Option<Version>>;
+
 pub(crate) struct Committer<E: Engine> {
     engine: Arc<E>,
     topics: Topics,
@@ -106,10 +109,11 @@ impl<E: Engine> Committer<E> {
             return refuse(batch, &error);
         }
         let mut changes = Changes::default();
+        let mut known = Known::default();
         let mut durability = Durability::Relaxed;
         let mut answers = Vec::with_capacity(batch.len());
         for (commit, _) in &mut *batch {
-            match self.accept(commit, &mut changes) {
+            match self.accept(commit, &mut changes, &mut known) {
                 Ok(outcome) => {
                     if outcome != Outcome::Conflict && commit.durability == Durability::Durable {
                         durability = Durability::Durable;
@@ -134,9 +138,14 @@ impl<E: Engine> Committer<E> {
     }
 
     /// Validates one commit and adds its writes, or leaves no trace.
-    fn accept(&mut self, commit: &mut Commit, changes: &mut Changes) -> Result<Outcome, EngineError> {
+    fn accept(
+        &mut self,
+        commit: &mut Commit,
+        changes: &mut Changes,
+        known: &mut Known,
+    ) -> Result<Outcome, EngineError> {
         for check in &commit.checks {
-            if !self.holds(check, changes)? {
+            if !self.holds(check, changes, known)? {
                 return Ok(Outcome::Conflict);
             }
         }
@@ -156,10 +165,17 @@ impl<E: Engine> Committer<E> {
         Ok(Outcome::Committed(self.last_version))
     }
 
-    fn holds(&self, check: &Check, changes: &Changes) -> Result<bool, EngineError> {
+    fn holds(&self, check: &Check, changes: &Changes, known: &mut Known) -> Result<bool, EngineError> {
         let present = match changes.get(check.space, &check.key) {
             Some((version, value)) => value.as_ref().map(|_| *version),
-            None => self.engine.get(check.space, &check.key)?.map(|(_, version)| version),
+            None => match known.get(check.space, &check.key) {
+                Some(present) => *present,
+                None => {
+                    let present = self.engine.version(check.space, &check.key)?;
+                    known.space_mut(check.space).insert(check.key.clone(), present);
+                    present
+                }
+            },
         };
         Ok(present == check.expected)
     }

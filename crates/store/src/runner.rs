@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::due::{Due, Job, Row, SHARDS, shard_of};
 use crate::kv::successor;
+use crate::txn::Assumptions;
 use crate::{
     Change, Check, Commit, Durability, KeyRange, Lease, Space, Store, StoreError, Subscription, Txn, Version,
     Write,
@@ -197,10 +198,10 @@ impl Runner {
             payload: job.payload.clone(),
             attempts: job.attempts.saturating_add(1),
         };
-        let txn = Txn::new(self.store.kv().snapshot()?);
+        let txn = Txn::new(self.store.kv().clone(), Assumptions::Refused);
         txn.delete(job.space, job.key.clone());
         self.due.put(&txn, shard_of(&job.kind, &job.id), due, &job.kind, &job.id, &row)?;
-        let (mut commit, _) = txn.take();
+        let mut commit = txn.take().commit;
         commit.checks =
             vec![fence, Check { space: job.space, key: job.key.clone(), expected: Some(version) }];
         self.store.kv().commit(commit).await.map(|_| ())

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use pileus_core::{Clock, Rng};
 
 use crate::kv::SpaceMap;
+use crate::txn::{Assumptions, Done};
 use crate::{
     Change, Commit, Direction, Durability, Found, KeyRange, Kv, Lease, Limits, Outcome, Page, Space,
     StoreError, Subscription, Topic, Txn, Version, Wake, Write,
@@ -79,10 +80,10 @@ impl Store {
         self.0.kv.scan(space, range, limit, Direction::Backward).await
     }
 
-    /// Runs `run` and commits what it wrote, all or nothing. `run` reads one moment of the store; when a tracked read has
-    /// changed by the time of the commit, it runs again on a new moment. So it only reads and writes: an effect outside
-    /// goes through the outbox. An error ends the transaction without a trace. A run that wrote nothing commits nothing.
-    /// When the returned future is dropped, the transaction may have been committed or not.
+    /// Runs `run` and commits what it wrote, all or nothing. `run` reads one moment of the store, that of its first read;
+    /// when a tracked read has changed by the time of the commit, it runs again on a new moment. So it only reads and
+    /// writes: an effect outside goes through the outbox. An error ends the transaction without a trace. A run that wrote
+    /// nothing commits nothing. When the returned future is dropped, the transaction may have been committed or not.
     ///
     /// # Errors
     /// What `run` returned; `Contention` after many conflicts; `Fenced` when a lease given to `Txn::fence` was lost; other
@@ -94,14 +95,21 @@ impl Store {
         E: From<StoreError>,
     {
         for attempt in 1..=MAX_ATTEMPTS {
-            let txn = Txn::new(self.0.kv.snapshot()?);
-            let answer = run(txn.clone()).await?;
-            let (commit, fences) = txn.take();
-            if commit.writes.is_empty() && commit.notify.is_empty() {
-                return Ok(answer);
+            let assumptions = if attempt == 1 { Assumptions::Taken } else { Assumptions::Refused };
+            let txn = Txn::new(self.0.kv.clone(), assumptions);
+            let answer = run(txn.clone()).await;
+            let Done { commit, fences, has_assumed } = txn.take();
+            drop(txn); // And with it the snapshot: an engine may hold a connection for it.
+            let is_confirmed_by_commit =
+                answer.is_ok() && !(commit.writes.is_empty() && commit.notify.is_empty());
+            if !is_confirmed_by_commit {
+                if has_assumed {
+                    continue;
+                }
+                return answer;
             }
             if let Outcome::Committed(_) = self.0.kv.commit(commit).await? {
-                return Ok(answer);
+                return answer;
             }
             for (name, token) in fences {
                 self.check_fence(name, token).await?;

@@ -110,8 +110,8 @@ impl<K: Key, V: Stored> Table<K, V> {
         reader: &impl Reader,
         key: &impl ToKey<Key = K>,
     ) -> Result<Option<V>, StoreError> {
-        let found = reader.read_key(self.space, &self.key(key)).await?;
-        found.map(|bytes| decode(&bytes)).transpose()
+        let found = reader.read_row(self.space, &self.key(key)).await?;
+        found.map(|(bytes, _)| decode(&bytes)).transpose()
     }
 
     pub fn put(&self, txn: &Txn, key: &impl ToKey<Key = K>, value: &V) -> Result<(), StoreError> {

@@ -1,14 +1,14 @@
 //! One run of a transaction: reads of one moment, writes kept until the commit.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use pileus_core::BoxFuture;
 
 use crate::kv::SpaceMap;
 use crate::{
-    Change, Check, Commit, Direction, Durability, Entry, KeyRange, Lease, Page, RangeCheck, Read, Space,
-    Store, StoreError, Topic, Version, Wake, Write,
+    Change, Check, Commit, Direction, Durability, Entry, Found, KeyRange, Kv, Lease, Page, RangeCheck, Read,
+    Space, Store, StoreError, Topic, Version, Wake, Write,
 };
 
 /// What a closure of `Store::transact` reads and writes with. Cheap to clone. Reads see the run's own writes.
@@ -16,8 +16,26 @@ use crate::{
 pub struct Txn(Arc<Parts>);
 
 struct Parts {
-    snapshot: Arc<dyn Read>,
+    kv: Arc<dyn Kv>,
+    /// Pinned by the first read: many transactions need none.
+    snapshot: OnceLock<Arc<dyn Read>>,
+    assumptions: Assumptions,
     state: Mutex<State>,
+}
+
+/// Whether a run takes `Txn::assume`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Assumptions {
+    Taken,
+    Refused,
+}
+
+/// What a run leaves.
+pub(crate) struct Done {
+    pub commit: Commit,
+    pub fences: Vec<(String, Version)>,
+    /// It rests on an assumption, which only a commit confirms.
+    pub has_assumed: bool,
 }
 
 #[derive(Default)]
@@ -28,6 +46,7 @@ struct State {
     notify: Vec<Wake>,
     fences: Vec<(String, Version)>,
     durability: Durability,
+    has_assumed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,8 +56,16 @@ enum Tracking {
 }
 
 impl Txn {
-    pub(crate) fn new(snapshot: Arc<dyn Read>) -> Txn {
-        Txn(Arc::new(Parts { snapshot, state: Mutex::default() }))
+    pub(crate) fn new(kv: Arc<dyn Kv>, assumptions: Assumptions) -> Txn {
+        Txn(Arc::new(Parts { kv, snapshot: OnceLock::new(), assumptions, state: Mutex::default() }))
+    }
+
+    fn snapshot(&self) -> Result<&Arc<dyn Read>, StoreError> {
+        if let Some(snapshot) = self.0.snapshot.get() {
+            return Ok(snapshot);
+        }
+        let snapshot = self.0.kv.snapshot()?;
+        Ok(self.0.snapshot.get_or_init(|| snapshot))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -47,12 +74,23 @@ impl Txn {
 
     /// Tracked: if the key is written by someone else before the commit, the transaction runs again.
     pub async fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.read(space, key, Tracking::Tracked).await
+        Ok(self.read(space, key, Tracking::Tracked).await?.map(|(value, _)| value))
+    }
+
+    /// As a tracked read of a key that was read before the transaction and had this version then, without reading it again.
+    /// The commit checks it. A run that assumed wrongly, failed or wrote nothing is run again, and then this is false: read.
+    pub fn assume(&self, space: Space, key: &Bytes, version: Version) -> bool {
+        let mut state = self.state();
+        if self.0.assumptions == Assumptions::Refused || state.writes.get(space, key).is_some() {
+            return false;
+        }
+        state.has_assumed = true;
+        *state.reads.space_mut(space).entry(key.clone()).or_insert(Some(version)) == Some(version)
     }
 
     /// Not tracked: for what the outcome does not depend on, or what another tracked read implies.
     pub async fn get_untracked(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.read(space, key, Tracking::Untracked).await
+        Ok(self.read(space, key, Tracking::Untracked).await?.map(|(value, _)| value))
     }
 
     /// The first `limit` entries, ascending. Tracked: if a key of the part that was read is written, removed or added
@@ -135,19 +173,21 @@ impl Txn {
         self.state().fences.push((lease.name().to_owned(), lease.token()));
     }
 
-    async fn read(&self, space: Space, key: &[u8], tracking: Tracking) -> Result<Option<Bytes>, StoreError> {
+    async fn read(&self, space: Space, key: &[u8], tracking: Tracking) -> Result<Found, StoreError> {
         if let Some(change) = self.state().writes.get(space, key) {
             return Ok(match change {
-                Change::Put(value) => Some(value.clone()),
+                Change::Put(value) => Some((value.clone(), 0)),
                 Change::Delete => None,
             });
         }
-        let found = self.0.snapshot.get(space, key).await?;
+        let found = self.snapshot()?.get(space, key).await?;
         if tracking == Tracking::Tracked {
             let version = found.as_ref().map(|(_, version)| *version);
-            self.state().reads.space_mut(space).insert(Bytes::copy_from_slice(key), version);
+            // What was assumed stays: if it was wrong, the run must not commit.
+            let mut state = self.state();
+            state.reads.space_mut(space).entry(Bytes::copy_from_slice(key)).or_insert(version);
         }
-        Ok(found.map(|(value, _)| value))
+        Ok(found)
     }
 
     async fn read_range(
@@ -160,7 +200,7 @@ impl Txn {
     ) -> Result<Page, StoreError> {
         // Each of our own writes in the range can hide one stored entry, so read that many more.
         let own = self.state().writes.range(space, range).count();
-        let stored = self.0.snapshot.scan(space, range, limit.saturating_add(own), direction).await?;
+        let stored = self.snapshot()?.scan(space, range, limit.saturating_add(own), direction).await?;
         let (page, read) = self.merge(space, range, stored.clone(), limit, direction);
         if tracking == Tracking::Tracked {
             let inside = stored.entries.iter().filter(|entry| read.contains(&entry.key));
@@ -212,7 +252,7 @@ impl Txn {
     }
 
     /// What the run wrote and depends on; leaves the transaction empty.
-    pub(crate) fn take(&self) -> (Commit, Vec<(String, Version)>) {
+    pub(crate) fn take(&self) -> Done {
         let state = std::mem::take(&mut *self.state());
         let mut checks: Vec<Check> = Vec::with_capacity(state.reads.len() + state.fences.len());
         checks.extend(state.fences.iter().map(|(name, token)| Check {
@@ -230,17 +270,22 @@ impl Txn {
             notify: state.notify,
             durability: state.durability,
         };
-        (commit, state.fences)
+        Done { commit, fences: state.fences, has_assumed: state.has_assumed }
     }
 }
 
 /// What a `Table` reads from: a transaction (tracked), `Txn::untracked`, or the store itself.
 pub trait Reader: Sync {
+    /// The version is zero for what the reading transaction itself has written.
+    fn read_row<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>>;
+
     fn read_key<'a>(
         &'a self,
         space: Space,
         key: &'a [u8],
-    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
+    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
+        Box::pin(async move { Ok(self.read_row(space, key).await?.map(|(value, _)| value)) })
+    }
 
     fn read_page<'a>(
         &'a self,
@@ -252,12 +297,8 @@ pub trait Reader: Sync {
 }
 
 impl Reader for Txn {
-    fn read_key<'a>(
-        &'a self,
-        space: Space,
-        key: &'a [u8],
-    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        Box::pin(self.get(space, key))
+    fn read_row<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>> {
+        Box::pin(self.read(space, key, Tracking::Tracked))
     }
 
     fn read_page<'a>(
@@ -276,12 +317,8 @@ impl Reader for Txn {
 pub struct Untracked(Txn);
 
 impl Reader for Untracked {
-    fn read_key<'a>(
-        &'a self,
-        space: Space,
-        key: &'a [u8],
-    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        Box::pin(self.0.get_untracked(space, key))
+    fn read_row<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>> {
+        Box::pin(self.0.read(space, key, Tracking::Untracked))
     }
 
     fn read_page<'a>(
@@ -296,12 +333,8 @@ impl Reader for Untracked {
 }
 
 impl Reader for Store {
-    fn read_key<'a>(
-        &'a self,
-        space: Space,
-        key: &'a [u8],
-    ) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
-        Box::pin(self.get(space, key))
+    fn read_row<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>> {
+        self.kv().get(space, key)
     }
 
     fn read_page<'a>(

@@ -26,7 +26,7 @@ use super::dir::{Current, DataDir, pause};
 use super::{DiskOptions, Engine, EngineError, SyncRead, fill_page};
 use crate::committer::{Changes, join_version, split_version};
 use crate::embedded::Embedded;
-use crate::{Direction, Durability, Entry, Found, KeyRange, Kv, Page, Space, StoreError};
+use crate::{Direction, Durability, Entry, Found, KeyRange, Kv, Page, Space, StoreError, Version};
 
 const MAX_JOURNAL_BYTES: u64 = 256 << 20;
 /// Above the size of one batch: a batch that begins in a fresh memtable does not fill it.
@@ -259,6 +259,15 @@ impl Engine for Fjall {
     fn snapshot(&self) -> Result<Snapshot, EngineError> {
         let open = self.current.get()?;
         Ok(Snapshot { view: open.database.snapshot(), open })
+    }
+
+    fn version(&self, space: Space, key: &[u8]) -> Result<Option<Version>, EngineError> {
+        let open = self.current.get()?;
+        let Some(keyspace) = open.space(space) else { return Ok(None) };
+        match keyspace.get(key).map_err(failed)? {
+            Some(stored) => split_version(stored.into()).map(|(_, version)| Some(version)),
+            None => Ok(None),
+        }
     }
 
     fn apply(&self, changes: Changes, durability: Durability) -> Result<(), EngineError> {

@@ -8,7 +8,7 @@ pub mod redb;
 use std::sync::Arc;
 
 use crate::committer::Changes;
-use crate::{Direction, Durability, Entry, Found, KeyRange, Limits, Page, Space, StoreError};
+use crate::{Direction, Durability, Entry, Found, KeyRange, Limits, Page, Space, StoreError, Version};
 
 /// Reads that do not wait.
 pub(crate) trait SyncRead: Send + Sync + 'static {
@@ -28,6 +28,11 @@ pub(crate) trait Engine: SyncRead {
     type Snapshot: SyncRead;
 
     fn snapshot(&self) -> Result<Self::Snapshot, EngineError>;
+
+    /// The present version of a key. Called from the thread that applies, so no batch is under way.
+    fn version(&self, space: Space, key: &[u8]) -> Result<Option<Version>, EngineError> {
+        Ok(self.get(space, key)?.map(|(_, version)| version))
+    }
 
     /// Applies all or nothing. A durable batch is on the disk before anyone can read it and before this returns, and with
     /// it every batch before. Called from one thread.

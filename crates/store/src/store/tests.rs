@@ -114,6 +114,8 @@ async fn reads_see_their_runs_own_writes_and_one_moment_of_everything_else() {
                 txn.delete(Space::Index, "b");
                 txn.put(Space::Index, "c", "new");
                 txn.put(Space::Index, "f", "new");
+                // The moment is that of the first read.
+                assert_eq!(txn.get_untracked(Space::Meta, b"later").await?, None);
                 store.write(Batch::new().put(Space::Meta, "later", "x"), Durability::Durable).await?;
                 assert_eq!(txn.get_untracked(Space::Meta, b"later").await?, None);
                 assert!(!txn.put_if_absent(Space::Index, "c", "again").await?);
@@ -132,6 +134,51 @@ async fn reads_see_their_runs_own_writes_and_one_moment_of_everything_else() {
     assert!(forward.more);
     assert_eq!(list(&backward), [row("f", "new", false), row("d", "old", true), row("c", "new", false)]);
     assert!(!backward.more);
+}
+
+#[tokio::test]
+async fn an_assumption_holds_at_the_commit_or_the_closure_runs_again_and_reads() {
+    #[derive(Clone, Copy, PartialEq)]
+    enum End {
+        Writes,
+        Reads,
+        Fails,
+    }
+    let cases = [
+        ("true, and committed", true, End::Writes, 1),
+        ("false", false, End::Writes, 2),
+        ("never committed", true, End::Reads, 2),
+        ("an error is not believed", true, End::Fails, 2),
+    ];
+    for (name, is_true, end, expected) in cases {
+        let (store, _) = testing::memory().unwrap();
+        let version =
+            store.write(Batch::new().put(Space::Meta, A, "old"), Durability::Durable).await.unwrap();
+        if !is_true {
+            store.write(Batch::new().put(Space::Meta, A, "new"), Durability::Durable).await.unwrap();
+        }
+        let mut runs = 0;
+        let outcome: Result<(), StoreError> = store
+            .transact(|txn| {
+                runs += 1;
+                let is_first = runs == 1;
+                async move {
+                    let key = Bytes::from_static(A);
+                    assert_eq!(txn.assume(Space::Meta, &key, version), is_first, "{name}");
+                    // A read does not make a wrong assumption right.
+                    let value = txn.get(Space::Meta, A).await?;
+                    assert_eq!(value.as_deref(), Some(if is_true { &b"old"[..] } else { b"new" }), "{name}");
+                    match end {
+                        End::Writes => txn.put(Space::Meta, &b"b"[..], "x"),
+                        End::Reads => {}
+                        End::Fails => return Err(StoreError::corrupt("no")),
+                    }
+                    Ok(())
+                }
+            })
+            .await;
+        assert_eq!((runs, outcome.is_err()), (expected, end == End::Fails), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -227,8 +227,8 @@ fn value_of(key: &[u8], size: usize) -> Vec<u8> {
 }
 
 async fn read_number(reader: &impl Reader, key: &[u8]) -> Result<u64, StoreError> {
-    let found = reader.read_key(Space::Meta, key).await?;
-    let number = found.map(|value| <[u8; 8]>::try_from(&value[..]).map(u64::from_be_bytes));
+    let found = reader.read_row(Space::Meta, key).await?;
+    let number = found.map(|(value, _)| <[u8; 8]>::try_from(&value[..]).map(u64::from_be_bytes));
     number.unwrap_or(Ok(0)).map_err(|_| StoreError::corrupt("a counter is not a number"))
 }
 
