@@ -51,7 +51,9 @@ impl Throttle {
         if call.is_counted.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        self.count(cx.now().as_secs(), queue.record.id, call.action)
+        // A refused transaction may run again, and is refused again.
+        let admitted = self.count(cx.now().as_secs(), queue.record.id, call.action);
+        admitted.inspect_err(|_| call.is_counted.store(false, Ordering::Relaxed))
     }
 
     fn count(&self, second: i64, queue: u64, action: &'static str) -> Result<(), SqsError> {
