@@ -31,12 +31,8 @@ pub(crate) struct Claim<'a> {
 pub(crate) async fn authenticate(platform: &Platform, claim: Claim<'_>) -> Result<Caller, Fault> {
     let family = family(claim.api, claim.protocol);
     let refuse = |error: AuthError| to_fault(&error, family);
-    let signed = match claim.signed.as_ref().map_err(|error| to_fault(error, family))? {
-        Some(signed) => signed,
-        None if claim.operation.auth != Auth::SigV4 || accepts_anonymous(claim.api) => {
-            return Ok(Caller::anonymous(AccountId::DEFAULT));
-        }
-        None => return Err(refuse(AuthError::Missing)),
+    let Some(signed) = claim_of(&claim.signed, claim.api, claim.operation, claim.protocol)? else {
+        return Ok(Caller::anonymous(AccountId::DEFAULT));
     };
     let is_s3 = family == Family::S3;
     let rules = if is_s3 {
@@ -61,6 +57,24 @@ pub(crate) async fn authenticate(platform: &Platform, claim: Claim<'_>) -> Resul
     let region = Region::parse(&scope.region).unwrap_or_else(Region::us_east_1);
     platform.identities().record_use(&caller, claim.api.arn_namespace, &region, claim.now);
     Ok(caller)
+}
+
+/// What can be told from the headers alone, before a body is read: `None` is an unsigned request that may go on.
+///
+/// # Errors
+/// A signature that cannot be read, or none where there must be one.
+pub(crate) fn claim_of<'a>(
+    signed: &'a Result<Option<SignedRequest>, AuthError>,
+    api: &Api,
+    operation: &Operation,
+    protocol: Protocol,
+) -> Result<Option<&'a SignedRequest>, Fault> {
+    let refuse = |error: &AuthError| to_fault(error, family(api, protocol));
+    match signed.as_ref().map_err(refuse)? {
+        Some(signed) => Ok(Some(signed)),
+        None if operation.auth != Auth::SigV4 || accepts_anonymous(api) => Ok(None),
+        None => Err(refuse(&AuthError::Missing)),
+    }
 }
 
 enum Found {

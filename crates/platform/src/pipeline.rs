@@ -103,6 +103,7 @@ async fn answer(
     let Routed { service: api, operation, protocol, labels, region_hint, .. } = routed;
     *place = Place { api: Some(api), operation: Some(operation), protocol };
 
+    authn::claim_of(&signed, api, operation, protocol)?;
     let streaming = codec::streaming_input(operation);
     if streaming.is_none() {
         body.collect(platform).await?;
