@@ -135,6 +135,38 @@ def test_the_roles_tags_count_in_trust_policies_and_in_the_callers_own(client, m
     assert error_code(assume, client("sts"), theirs) == "AccessDenied"
 
 
+def test_a_trust_policy_trusts_who_was_named_and_nobody_of_the_same_name(client, made):
+    user, key = made.user()
+    chained = made.role(ACCOUNT)
+    role = made.role([user["Arn"], chained["Arn"]])
+    name, shown = user["UserName"], lambda: made.iam.get_role(RoleName=role["RoleName"])["Role"]
+    principals = lambda: shown()["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["AWS"]
+    assume(client("sts", *key), role)
+    assume(client("sts", *keys(assume(client("sts"), chained))), role)
+    assert principals() == [user["Arn"], chained["Arn"]]
+    # A new name is the same user.
+    made.iam.update_user(UserName=name, NewUserName=name + "-new")
+    assume(client("sts", *key), role)
+    assert principals() == [user["Arn"] + "-new", chained["Arn"]]
+    made.iam.delete_access_key(UserName=name + "-new", AccessKeyId=key[0])
+    made.iam.delete_user(UserName=name + "-new")
+    made.iam.delete_role(RoleName=chained["RoleName"])
+    assert principals() == [user["UserId"], chained["RoleId"]]
+    # The same name is another user.
+    made.iam.create_user(UserName=name)
+    other = made.iam.create_access_key(UserName=name)["AccessKey"]
+    trust = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"}
+    made.iam.create_role(RoleName=chained["RoleName"], AssumeRolePolicyDocument=document(trust))
+    assert error_code(assume, client("sts", other["AccessKeyId"], other["SecretAccessKey"]), role) == "AccessDenied"
+    assert error_code(assume, client("sts", *keys(assume(client("sts"), chained))), role) == "AccessDenied"
+    assert principals() == [user["UserId"], chained["RoleId"]]
+    # Named again, they are trusted again.
+    named = {"Effect": "Allow", "Principal": {"AWS": [user["Arn"], chained["Arn"]]}, "Action": "sts:AssumeRole"}
+    made.iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=document(named))
+    assume(client("sts", other["AccessKeyId"], other["SecretAccessKey"]), role)
+    assume(client("sts", *keys(assume(client("sts"), chained))), role)
+
+
 def test_session_policies_narrow_and_never_widen(client, made):
     (one, one_arn), (two, two_arn), (three, three_arn) = made.queue(), made.queue(), made.queue()
     role = made.role(ACCOUNT, allow("sqs:SendMessage", [one_arn, two_arn]))

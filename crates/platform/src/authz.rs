@@ -177,8 +177,8 @@ fn principal(caller: &Caller) -> Principal {
     let principal = match &caller.kind {
         CallerKind::Root => Principal::root(account),
         CallerKind::User { .. } => Principal::user(account, &*caller.arn),
-        CallerKind::AssumedRole { role_arn, .. } => {
-            Principal::role_session(account, &*caller.arn, &**role_arn)
+        CallerKind::AssumedRole { role_arn, role_id, .. } => {
+            return Principal::role_session(account, &*caller.arn, &**role_arn).with_unique_id(&**role_id);
         }
         CallerKind::FederatedUser { .. } => {
             let user = match caller.session.as_ref().map(|session| &session.kind) {

@@ -123,6 +123,8 @@ async fn group(cx: &Cx, row: &GroupRow) -> Result<api::GroupDetail, IamError> {
 }
 
 async fn role(cx: &Cx, row: &RoleRow) -> Result<api::RoleDetail, IamError> {
+    let mut row = row.clone();
+    row.show_trust(cx).await?;
     let mut profiles = Vec::new();
     for profile in profiles_of(cx, &row.id).await? {
         profiles.push(profile.answer(cx).await?);

@@ -16,30 +16,53 @@ pub fn check(kind: DocumentKind, document: &str) -> Result<(), IamError> {
     pileus_iam::validate(document, kind).map_err(|error| IamError::MalformedPolicyDocument(error.to_string()))
 }
 
-/// A trust policy may name only users and roles that there are.
+/// ARN and unique id of the users and roles that a trust policy names: it may name only such as there are.
 ///
 /// # Errors
 /// `MalformedPolicyDocument`, naming the first principal that does not exist.
-pub async fn check_principals(txn: &Txn, document: &str) -> Result<(), IamError> {
+pub async fn principals(txn: &Txn, document: &str) -> Result<Vec<(String, String)>, IamError> {
+    let mut known = Vec::new();
     for principal in named_principals(document) {
-        if !exists(txn, &principal).await? {
-            let text = format!("Invalid principal in policy: \"AWS\":\"{principal}\"");
-            return Err(IamError::MalformedPolicyDocument(text));
+        let Some(named) = names::parse_arn(&principal) else { continue };
+        let Some(account) = named.account else { continue };
+        let key = (account, names::key(&named.name));
+        let found = match named.kind.as_str() {
+            kind if kind == Kind::User.word() => USERS.get(txn, &key).await?.map(|row| (row.path, row.id)),
+            kind if kind == Kind::Role.word() => ROLES.get(txn, &key).await?.map(|row| (row.path, row.id)),
+            _ => continue,
+        };
+        match found {
+            Some((path, id)) if path == named.path => known.push((principal, id)),
+            _ => {
+                let text = format!("Invalid principal in policy: \"AWS\":\"{principal}\"");
+                return Err(IamError::MalformedPolicyDocument(text));
+            }
         }
     }
-    Ok(())
+    Ok(known)
 }
 
-async fn exists(txn: &Txn, principal: &str) -> Result<bool, IamError> {
-    let Some(named) = names::parse_arn(principal) else { return Ok(true) };
-    let Some(account) = named.account else { return Ok(true) };
-    let key = (account, names::key(&named.name));
-    let path = match named.kind.as_str() {
-        kind if kind == Kind::User.word() => USERS.get(txn, &key).await?.map(|row| row.path),
-        kind if kind == Kind::Role.word() => ROLES.get(txn, &key).await?.map(|row| row.path),
-        _ => return Ok(true),
-    };
-    Ok(path.is_some_and(|path| path == named.path))
+/// The document with some of its principals said in another way: `(as written, instead)`.
+pub fn with_principals(document: &str, instead: &[(String, String)]) -> String {
+    let Ok(mut value) = serde_json::from_str::<Value>(document) else { return document.to_owned() };
+    let statements = value.get_mut("Statement").into_iter().flat_map(items_mut);
+    let elements = statements.flat_map(|statement| {
+        let object = statement.as_object_mut().into_iter().flat_map(|object| object.iter_mut());
+        object.filter(|(name, _)| matches!(name.as_str(), "Principal" | "NotPrincipal"))
+    });
+    for principal in elements.filter_map(|(_, value)| value.get_mut("AWS")).flat_map(items_mut) {
+        if let Some((_, other)) = instead.iter().find(|(written, _)| principal.as_str() == Some(written)) {
+            *principal = Value::String(other.clone());
+        }
+    }
+    value.to_string()
+}
+
+fn items_mut(value: &mut Value) -> impl Iterator<Item = &mut Value> {
+    match value {
+        Value::Array(items) => items.iter_mut(),
+        single => std::slice::from_mut(single).iter_mut(),
+    }
 }
 
 /// The ARNs under `Principal.AWS` of all statements.
@@ -67,6 +90,26 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn principals_are_replaced_where_they_are_principals_and_nowhere_else() {
+        let of = |principal: &str| {
+            format!(
+                r#"{{"Statement":[{{"Principal":{{"AWS":{principal}}},"Condition":{{"StringEquals":{{"a":"x"}}}}}}]}}"#
+            )
+        };
+        let instead = [("x".to_owned(), "y".to_owned())];
+        for (before, after) in [(r#""x""#, r#""y""#), (r#"["x","z"]"#, r#"["y","z"]"#), (r#""z""#, r#""z""#)]
+        {
+            assert_eq!(with_principals(&of(before), &instead), of(after));
+        }
+        let single = r#"{"Statement":{"NotPrincipal":{"AWS":"x"},"Resource":"x"}}"#;
+        assert_eq!(
+            with_principals(single, &instead),
+            r#"{"Statement":{"NotPrincipal":{"AWS":"y"},"Resource":"x"}}"#
+        );
+        assert_eq!(with_principals("no document", &instead), "no document");
+    }
 
     #[test]
     fn the_principals_of_a_document_are_its_arns() {

@@ -188,7 +188,7 @@ impl IamIdentities {
         let role = Arc::new(Role {
             account,
             arn: names::arn("aws", account, Kind::Role.word(), &row.path, &row.name),
-            trust_policy: compile(&row.trust)?,
+            trust_policy: compile(&row.judged_trust())?,
             is_service_linked: row.is_service_linked(),
             path: row.path,
             name: row.name,

@@ -51,10 +51,13 @@ impl ProfileRow {
 
     /// As lists show it: without tags.
     pub async fn answer(&self, cx: &Cx) -> Result<api::InstanceProfile, IamError> {
-        let role = match &self.role {
+        let mut role = match &self.role {
             Some(name) => ROLES.get(cx.store(), &(cx.account(), names::key(name))).await?,
             None => None,
         };
+        if let Some(role) = &mut role {
+            role.show_trust(cx).await?;
+        }
         Ok(api::InstanceProfile {
             path: Some(self.path.clone()),
             instance_profile_name: Some(self.name.clone()),

@@ -15,7 +15,7 @@ use crate::boundary;
 use crate::change::{self, change};
 use crate::document;
 use crate::error::IamError;
-use crate::holder::{Kind, register_id};
+use crate::holder::{Holder, Kind, register_id};
 use crate::keys::{ATTACHED, IDS, INLINE, LAST_USE, ROLE_PROFILES, ROLES};
 use crate::last_accessed;
 use crate::names::{self, required};
@@ -36,6 +36,9 @@ pub struct RoleRow {
     pub created: Timestamp,
     /// The trust policy's document, as given.
     pub trust: String,
+    /// ARN and unique id of the users and roles that it named when it was saved: it trusts those, not others of the same name.
+    #[serde(default)]
+    pub trusted: Vec<(String, String)>,
     #[serde(default)]
     pub description: Option<String>,
     pub max_session_seconds: i64,
@@ -64,6 +67,33 @@ impl RoleRow {
 
     pub fn put(&self, txn: &Txn, account: AccountId) -> Result<(), IamError> {
         Ok(ROLES.put(txn, &(account, names::key(&self.name)), self)?)
+    }
+
+    /// The trust policy as it is judged: by unique ids.
+    pub fn judged_trust(&self) -> String {
+        document::with_principals(&self.trust, &self.trusted)
+    }
+
+    /// Brings the trust policy up to date for an answer: present ARNs of those it trusts, ids of those that are gone.
+    ///
+    /// Source: IAM User Guide, "IAM JSON policy elements: Principal".
+    pub async fn show_trust(&mut self, cx: &Cx) -> Result<(), IamError> {
+        let mut instead = Vec::new();
+        for (written, id) in &self.trusted {
+            let now = match Holder::find(cx.store(), id).await? {
+                Some(now) => {
+                    names::arn(cx.region().partition(), now.account, now.kind.word(), &now.path, &now.name)
+                }
+                None => id.clone(),
+            };
+            if now != *written {
+                instead.push((written.clone(), now));
+            }
+        }
+        if !instead.is_empty() {
+            self.trust = document::with_principals(&self.trust, &instead);
+        }
+        Ok(())
     }
 
     pub fn is_service_linked(&self) -> bool {
@@ -144,6 +174,7 @@ pub async fn create_role(
         id: cx.ids().iam("AROA", 17),
         created: change::now(cx),
         trust: trust.to_owned(),
+        trusted: Vec::new(),
         description: input.description.filter(|text| !text.is_empty()),
         max_session_seconds: input.max_session_duration.unwrap_or(DEFAULT_SESSION_SECONDS),
         tags: Case::Ignored.create(input.tags)?,
@@ -166,7 +197,7 @@ pub async fn create_role(
 async fn insert(cx: &Cx, txn: &Txn, row: &RoleRow) -> Result<(), IamError> {
     let account = cx.account();
     change::check_account_quota(cx, txn, ROLES, "RolesPerAccount", MAX_ROLES).await?;
-    document::check_principals(txn, &row.trust).await?;
+    let row = &RoleRow { trusted: document::principals(txn, &row.trust).await?, ..row.clone() };
     boundary::set(txn, account, &row.id, None, row.boundary.as_deref(), row.created).await?;
     if !ROLES.put_if_absent(txn, &(account, names::key(&row.name)), row).await? {
         return Err(IamError::EntityAlreadyExists(format!("Role with name {} already exists.", row.name)));
@@ -175,7 +206,8 @@ async fn insert(cx: &Cx, txn: &Txn, row: &RoleRow) -> Result<(), IamError> {
 }
 
 pub async fn get_role(cx: &Cx, input: api::GetRoleRequest) -> Result<api::GetRoleResponse, IamError> {
-    let row = RoleRow::load(cx.store(), cx.account(), required(&input.role_name, "RoleName")?).await?;
+    let mut row = RoleRow::load(cx.store(), cx.account(), required(&input.role_name, "RoleName")?).await?;
+    row.show_trust(cx).await?;
     let last_use = LAST_USE.get(cx.store(), &(row.id.clone(),)).await?;
     Ok(api::GetRoleResponse { role: Some(row.full(cx, last_use)) })
 }
@@ -183,7 +215,10 @@ pub async fn get_role(cx: &Cx, input: api::GetRoleRequest) -> Result<api::GetRol
 pub async fn list_roles(cx: &Cx, input: api::ListRolesRequest) -> Result<api::ListRolesResponse, IamError> {
     let page = Page::new("roles", input.marker.as_deref(), input.max_items)?;
     let prefix = input.path_prefix.unwrap_or_default();
-    let cut = page.scan(cx.store(), ROLES, cx.account(), |row| row.path.starts_with(&prefix)).await?;
+    let mut cut = page.scan(cx.store(), ROLES, cx.account(), |row| row.path.starts_with(&prefix)).await?;
+    for row in &mut cut.items {
+        row.show_trust(cx).await?;
+    }
     Ok(api::ListRolesResponse {
         roles: Some(cut.items.iter().map(|row| row.listed(cx)).collect()),
         is_truncated: Some(cut.is_truncated),
@@ -214,7 +249,7 @@ pub async fn update_role_description(
 ) -> Result<api::UpdateRoleDescriptionResponse, IamError> {
     let name = required(&input.role_name, "RoleName")?;
     let description = input.description.as_ref().filter(|text| !text.is_empty());
-    let row = change(cx, move |txn| async move {
+    let mut row = change(cx, move |txn| async move {
         // The one thing of a service-linked role that its users may edit.
         let mut row = RoleRow::load(&txn, cx.account(), name).await?;
         row.description = description.cloned();
@@ -222,6 +257,7 @@ pub async fn update_role_description(
         Ok(row)
     })
     .await?;
+    row.show_trust(cx).await?;
     let role = api::Role { description: row.description.clone(), ..row.base(cx) };
     Ok(api::UpdateRoleDescriptionResponse { role: Some(role) })
 }
@@ -235,7 +271,7 @@ pub async fn update_assume_role_policy(
     check_trust(trust)?;
     change(cx, move |txn| async move {
         let mut row = RoleRow::load_to_change(&txn, cx.account(), name).await?;
-        document::check_principals(&txn, trust).await?;
+        row.trusted = document::principals(&txn, trust).await?;
         row.trust = trust.to_owned();
         row.put(&txn, cx.account())
     })

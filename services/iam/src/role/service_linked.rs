@@ -108,6 +108,7 @@ pub async fn create_service_linked_role(
         id: cx.ids().iam("AROA", 17),
         created: change::now(cx),
         trust: trust.to_string(),
+        trusted: Vec::new(),
         description: input.description,
         max_session_seconds: DEFAULT_SESSION_SECONDS,
         tags: Vec::new(),
