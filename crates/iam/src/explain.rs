@@ -46,9 +46,13 @@ pub fn explain(request: &Request<'_>, verdict: &Verdict, policies: &Policies<'_>
         let _ = write!(text, "\nTo change: {} denies it, and no policy can outweigh that.", describe(deny));
     }
     for Missing { kind, place, policy } in &missing {
-        let _ = write!(text, "\nTo add: a {} for {place}: {policy}", kind.as_str());
+        let _ = write!(text, "\nTo add: {} {} for {place}: {policy}", article(kind.as_str()), kind.as_str());
     }
     Explanation { text, denials, missing }
+}
+
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
 fn opening(request: &Request<'_>, verdict: &Verdict) -> String {
