@@ -72,6 +72,11 @@ pub fn queue(address: &Address) -> QueueKey {
     (address.account, address.region.clone(), address.name.clone())
 }
 
+/// The key of a queue's row.
+pub fn queue_row(address: &Address) -> Bytes {
+    QUEUES.key(&(address.account, &address.region, address.name.as_str()))
+}
+
 /// What waits in a queue: pollers subscribe to it.
 pub fn arrivals(generation: u64) -> Bytes {
     tagged(b"Qw", generation).build()

@@ -7,15 +7,16 @@
 //! look that was under way meanwhile learns of that through its cap. Wakes may be lost between nodes, so the cursor falls to
 //! zero once in a while.
 //!
-//! Consumers of one node do not race for the same rows: each claims what it is about to take.
+//! Consumers of one node do not race for the same rows: each claims what it is about to take. On a standard queue with many
+//! messages a look reads ahead, and the next ones claim from what it read.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pileus_store::{Entry, KeyRange, Space, Store, StoreError, Subscription, Topic};
+use pileus_store::{Entry, KeyRange, Space, Store, StoreError, Subscription, Topic, Version};
 use tokio::sync::watch;
 
 use crate::keys;
@@ -24,9 +25,22 @@ use crate::queue::count::Counts;
 /// How long a cursor is trusted, in the node's own time.
 const TRUST: Duration = Duration::from_secs(60);
 
+/// Rows that a look at a deep queue reads beyond what it wants.
+const AHEAD: usize = 64;
+
+/// Whether rows may be claimed that an earlier look has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookAhead {
+    /// Where rows are put before others all the time, or their order binds.
+    Never,
+    /// After a look that saw only due rows.
+    WhenDeep,
+}
+
 /// One generation of a queue, as this node knows it.
 pub struct Lane {
     streams: Vec<Stream>,
+    look_ahead: LookAhead,
     turn: AtomicUsize,
     /// The earliest moment at which something that was put aside here becomes visible, for those who wait.
     timer: watch::Sender<u64>,
@@ -47,11 +61,24 @@ struct StreamState {
     low: Bytes,
     /// No row is to be had before this moment.
     quiet_until: u64,
+    /// No row lies between what the last look found due and this moment. A receive puts its row ahead and a deletion removes
+    /// it there, so the future is a graveyard too.
+    next_low: u64,
     /// Looks under way: each with the lowest row that was put in since it began.
     looks: Vec<(u64, Option<Bytes>)>,
     next_look: u64,
     claimed: HashSet<Bytes>,
     checked_at: Duration,
+    /// Due rows that a look has read and nobody has claimed, ascending. Some may be gone by now.
+    ahead: VecDeque<Row>,
+    /// The last look saw only due rows, and not the end.
+    is_deep: bool,
+}
+
+struct Row {
+    suffix: Bytes,
+    value: Bytes,
+    version: Version,
 }
 
 /// What a look at a stream found.
@@ -67,26 +94,36 @@ pub struct Claim {
     pub stream: usize,
     pub suffix: Bytes,
     pub value: Bytes,
+    pub version: Version,
 }
 
 impl Lane {
     /// # Arguments
     /// `prefixes`: the streams, each an ordered range of keys in the index space.
-    pub fn new(store: &Store, generation: u64, prefixes: impl Iterator<Item = Bytes>) -> Lane {
+    pub fn new(
+        store: &Store,
+        generation: u64,
+        prefixes: impl Iterator<Item = Bytes>,
+        look_ahead: LookAhead,
+    ) -> Lane {
         let streams = prefixes.map(|prefix| Stream {
             state: Mutex::new(StreamState {
                 subscription: store.subscribe(&Topic::new(prefix.clone())),
                 low: Bytes::new(),
                 quiet_until: 0,
+                next_low: 0,
                 looks: Vec::new(),
                 next_look: 0,
                 claimed: HashSet::new(),
                 checked_at: Duration::ZERO,
+                ahead: VecDeque::new(),
+                is_deep: false,
             }),
             prefix,
         });
         Lane {
             streams: streams.collect(),
+            look_ahead,
             turn: AtomicUsize::new(0),
             timer: watch::Sender::new(u64::MAX),
             in_flight: AtomicI64::new(0),
@@ -131,7 +168,8 @@ impl Lane {
         at: Duration,
     ) -> Result<Look, StoreError> {
         let this = &self.streams[stream];
-        let (look, low, limit) = {
+        let mut claims = Vec::new();
+        let (look, (low, next_low), limit) = {
             let mut state = this.lock();
             state.take_hints();
             if at.saturating_sub(state.checked_at) > TRUST {
@@ -141,38 +179,71 @@ impl Lane {
             if state.quiet_until > upper {
                 return Ok(Look { claims: Vec::new(), next_at: state.quiet_until });
             }
-            (state.begin(), state.low.clone(), want + state.claimed.len() + 1)
+            self.claim_ahead(&mut state, stream, want, &mut claims);
+            if claims.len() == want {
+                return Ok(Look { claims, next_at: upper });
+            }
+            let ahead = if state.is_deep { AHEAD } else { 0 };
+            (state.begin(), (state.low.clone(), state.next_low), want + state.claimed.len() + ahead + 1)
         };
         let look = UnderWay { stream: this, id: look };
-        let range = KeyRange::prefix(this.prefix.clone()).starting_at(keys::join(&this.prefix, &low));
-        let page = store.scan(Space::Index, &range, limit).await?;
+        let rows = KeyRange::prefix(this.prefix.clone());
+        let future = keys::join(&this.prefix, &upper.saturating_add(1).to_be_bytes());
+        let due = rows.clone().starting_at(keys::join(&this.prefix, &low)).before(&future);
+        let page = store.scan(Space::Index, &due, limit).await?;
+        // Only who finds too little asks what comes next.
+        let seen = page.entries.len();
+        let next = if page.more || seen >= limit.min(want) {
+            None
+        } else {
+            let next_low = keys::join(&this.prefix, &next_low.to_be_bytes());
+            let page = store.scan(Space::Index, &rows.starting_at(future).starting_at(next_low), 1).await?;
+            Some(page.entries.first().map_or(u64::MAX, |entry| keys::suffix_at(&this.suffix(entry))))
+        };
 
         let mut state = this.lock();
         let cap = state.end(look.id);
-        let suffixes = page.entries.iter().map(|entry| this.suffix(entry));
-        let first = suffixes.clone().next();
-        let next_at = suffixes.clone().map(|suffix| keys::suffix_at(&suffix)).find(|moment| *moment > upper);
-        let next_at = next_at.unwrap_or(if page.more { upper } else { u64::MAX });
+        let suffixes: Vec<_> = page.entries.iter().map(|entry| this.suffix(entry)).collect();
+        let first = suffixes.first().cloned();
+        let next_at =
+            next.unwrap_or(if page.more { upper } else { state.next_low.max(upper.saturating_add(1)) });
         let rise = first.clone().unwrap_or_else(|| Bytes::copy_from_slice(&upper.to_be_bytes()));
-        let first_at = first.map_or(u64::MAX, |suffix| keys::suffix_at(&suffix));
         match cap {
-            Some(cap) => state.low = cap.min(rise),
+            Some(cap) => {
+                state.next_low = next.map_or(state.next_low, |next| next.min(keys::suffix_at(&cap)));
+                state.low = cap.min(rise);
+            }
             None => {
+                state.next_low = next.unwrap_or(state.next_low);
                 state.low = rise;
-                state.quiet_until = if first_at > upper { first_at } else { 0 };
+                state.quiet_until = if first.is_none() { next_at } else { 0 };
             }
         }
-        let mut claims = Vec::new();
-        for (suffix, entry) in suffixes.zip(&page.entries) {
-            let is_due = keys::suffix_at(&suffix) <= upper;
-            if !is_due || claims.len() == want {
-                break;
-            }
-            if state.claimed.insert(suffix.clone()) {
-                claims.push(Claim { lane: self.clone(), stream, suffix, value: entry.value.clone() });
-            }
+        let rows = suffixes.into_iter().zip(page.entries);
+        let rows = rows.map(|(suffix, entry)| Row { suffix, value: entry.value, version: entry.version });
+        state.ahead = rows.collect();
+        state.is_deep = self.look_ahead == LookAhead::WhenDeep && page.more;
+        self.claim_ahead(&mut state, stream, want, &mut claims);
+        if self.look_ahead == LookAhead::Never {
+            state.ahead.clear();
         }
         Ok(Look { claims, next_at })
+    }
+
+    /// Claims of what was read, until there are `want`.
+    fn claim_ahead(
+        self: &Arc<Lane>,
+        state: &mut StreamState,
+        stream: usize,
+        want: usize,
+        claims: &mut Vec<Claim>,
+    ) {
+        while claims.len() < want {
+            let Some(Row { suffix, value, version }) = state.ahead.pop_front() else { return };
+            if state.claimed.insert(suffix.clone()) {
+                claims.push(Claim { lane: self.clone(), stream, suffix, value, version });
+            }
+        }
     }
 
     /// Tells those who wait that something becomes visible at `moment`.
@@ -234,6 +305,10 @@ impl StreamState {
             *cap = Some(cap.take().map_or_else(|| low.clone(), |cap| cap.min(low.clone())));
         }
         self.quiet_until = self.quiet_until.min(moment);
+        self.next_low = self.next_low.min(moment);
+        if self.ahead.back().is_some_and(|last| *low < *last.suffix) {
+            self.ahead.clear();
+        }
         if low < self.low {
             self.low = low;
         }

@@ -30,7 +30,8 @@ pub struct Delivered {
 #[derive(Default)]
 pub struct Taken {
     pub delivered: Vec<Delivered>,
-    /// Messages that expired or went to the dead-letter queue, groups put where they belong: there may be more to take.
+    /// Messages that expired, went to the dead-letter queue or were gone already, groups put where they belong: there may be
+    /// more to take.
     pub tidied: usize,
 }
 

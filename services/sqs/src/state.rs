@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use pileus_core::Timestamp;
 use pileus_iam::Policy;
-use pileus_store::{Reader, Space, Store, StoreError, table};
+use pileus_store::{Reader, Space, Store, StoreError, Txn, Version, table};
 
 use crate::error::SqsError;
 use crate::keys::{self, PARTITIONS};
-use crate::lane::Lane;
+use crate::lane::{Lane, LookAhead};
 use crate::message::fifo;
 use crate::queue::url::Address;
 use crate::queue::{Queue, Record};
@@ -23,8 +23,8 @@ const MAX_KNOWN: usize = 10_000;
 const GROUP_LOCKS: usize = 64;
 
 pub struct Sqs {
-    /// Decoded rows, each beside the bytes it was read from: a row that changed is read again.
-    rows: RwLock<HashMap<Bytes, (Bytes, Arc<Queue>)>>,
+    /// Decoded rows, each beside its version: a row that changed is decoded again.
+    rows: RwLock<HashMap<Bytes, (Version, Arc<Queue>)>>,
     lanes: Mutex<HashMap<u64, Arc<Lane>>>,
     last_ordinal: AtomicU64,
     /// Senders to one group wait here for each other, where they would only conflict in the store.
@@ -72,22 +72,50 @@ impl Sqs {
         reader: &impl Reader,
         address: &Address,
     ) -> Result<Option<Arc<Queue>>, StoreError> {
-        let key = keys::QUEUES.key(&keys::queue(address));
-        let Some(bytes) = reader.read_key(Space::Meta, &key).await? else { return Ok(None) };
-        if let Some((known, queue)) = self.rows.read().unwrap_or_else(PoisonError::into_inner).get(&key)
-            && *known == bytes
+        self.find_row(reader, address, keys::queue_row(address)).await
+    }
+
+    /// `load`, for a transaction: the queue as this node saw it last, which is when the request was authorised. The commit
+    /// checks that it is still so, and the transaction's next run reads.
+    ///
+    /// # Errors
+    /// `QueueDoesNotExist`
+    pub async fn load_known(&self, txn: &Txn, address: &Address) -> Result<Arc<Queue>, SqsError> {
+        let key = keys::queue_row(address);
+        if let Some((version, queue)) = self.known_row(&key)
+            && txn.assume(Space::Meta, &key, version)
         {
-            return Ok(Some(queue.clone()));
+            return Ok(queue);
+        }
+        self.find_row(txn, address, key).await?.ok_or(SqsError::QueueDoesNotExist)
+    }
+
+    fn known_row(&self, key: &Bytes) -> Option<(Version, Arc<Queue>)> {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    async fn find_row(
+        &self,
+        reader: &impl Reader,
+        address: &Address,
+        key: Bytes,
+    ) -> Result<Option<Arc<Queue>>, StoreError> {
+        let Some((bytes, version)) = reader.read_row(Space::Meta, &key).await? else { return Ok(None) };
+        if let Some((_, queue)) = self.known_row(&key).filter(|(known, _)| *known == version) {
+            return Ok(Some(queue));
         }
         let record: Record = table::decode(&bytes)?;
         let policy = record.attributes.policy.as_deref().map(Policy::parse).transpose();
         let policy = policy.map_err(|error| StoreError::corrupt(format!("a queue's policy: {error}")))?;
         let queue = Arc::new(Queue { address: address.clone(), record, policy: policy.map(Arc::new) });
-        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-        if rows.len() >= MAX_KNOWN {
-            rows.clear();
+        // What the transaction itself has written has no version yet.
+        if version != 0 {
+            let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+            if rows.len() >= MAX_KNOWN {
+                rows.clear();
+            }
+            rows.insert(key, (version, queue.clone()));
         }
-        rows.insert(key, (bytes, queue.clone()));
         Ok(Some(queue))
     }
 
@@ -104,9 +132,10 @@ impl Sqs {
         let lane = Arc::new(if queue.is_fifo() {
             let kinds = [fifo::OWN_MOMENT, fifo::DELAYED];
             let streams = (0..PARTITIONS).flat_map(|p| kinds.map(|kind| keys::groups(generation, p, kind)));
-            Lane::new(store, generation, streams)
+            Lane::new(store, generation, streams, LookAhead::Never)
         } else {
-            Lane::new(store, generation, (0..PARTITIONS).map(|p| keys::ready(generation, p)))
+            let streams = (0..PARTITIONS).map(|p| keys::ready(generation, p));
+            Lane::new(store, generation, streams, LookAhead::WhenDeep)
         });
         lanes.insert(generation, lane.clone());
         lane

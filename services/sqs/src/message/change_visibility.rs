@@ -32,7 +32,7 @@ pub async fn change_message_visibility(
     let (sqs, call) = (cx.state::<Sqs>(), &Call::new("ChangeMessageVisibility"));
     let (queue, visible_at) = cx
         .transact(|txn| async move {
-            let queue = sqs.load(&txn, address).await?;
+            let queue = sqs.load_known(&txn, address).await?;
             sqs.throttle.admit(cx, &queue, call)?;
             let visible_at = change(desk(cx), &txn, &queue, handle, timeout).await?;
             Ok::<_, SqsError>((queue, visible_at))
@@ -55,7 +55,7 @@ pub async fn change_message_visibility_batch(
     let (sqs, call) = (cx.state::<Sqs>(), &Call::new("ChangeMessageVisibility"));
     let (queue, result, earliest) = cx
         .transact(|txn| async move {
-            let queue = sqs.load(&txn, address).await?;
+            let queue = sqs.load_known(&txn, address).await?;
             sqs.throttle.admit(cx, &queue, call)?;
             let (mut successful, mut failed, mut earliest) = (Vec::new(), Vec::new(), u64::MAX);
             for entry in entries {

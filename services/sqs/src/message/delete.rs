@@ -25,7 +25,7 @@ pub async fn delete_message(cx: &Cx, input: DeleteMessageRequest) -> Result<Unit
     let (sqs, call) = (cx.state::<Sqs>(), &Call::new("DeleteMessage"));
     let (queue, deleted) = cx
         .transact(|txn| async move {
-            let queue = sqs.load(&txn, address).await?;
+            let queue = sqs.load_known(&txn, address).await?;
             sqs.throttle.admit(cx, &queue, call)?;
             let deleted = delete(desk(cx), &txn, &queue, handle).await?;
             Ok::<_, SqsError>((queue, deleted))
@@ -45,7 +45,7 @@ pub async fn delete_message_batch(
     let (sqs, call) = (cx.state::<Sqs>(), &Call::new("DeleteMessage"));
     let (queue, result, deleted) = cx
         .transact(|txn| async move {
-            let queue = sqs.load(&txn, address).await?;
+            let queue = sqs.load_known(&txn, address).await?;
             sqs.throttle.admit(cx, &queue, call)?;
             let (mut successful, mut failed, mut deleted) = (Vec::new(), Vec::new(), 0);
             for entry in entries {

@@ -82,8 +82,7 @@ async fn poll(
     loop {
         let lane = sqs.lane(cx.store(), &queue);
         // Subscribe, then look, then wait: what comes in between wakes us.
-        let mut arrivals = cx.store().subscribe(lane.arrivals());
-        let mut timer = lane.timer();
+        let mut wakes = (wait > 0).then(|| (cx.store().subscribe(lane.arrivals()), lane.timer()));
         let generation = queue.record.generation;
         while queue.record.generation == generation {
             let now = cx.clock().now();
@@ -91,14 +90,15 @@ async fn poll(
             let has_room = has_room(cx, &queue, &lane, wait == 0).await?;
             let (delivered, next_at) =
                 if has_room { look(cx, desk, &queue, &lane, wish).await? } else { (Vec::new(), u64::MAX) };
-            if !delivered.is_empty() || now >= deadline {
+            let Some((arrivals, timer)) = wakes.as_mut().filter(|_| delivered.is_empty() && now < deadline)
+            else {
                 return Ok(delivered);
-            }
+            };
             let patience = millis(now + PATIENCE).min(next_at.max(desk.now + 1));
             let until = deadline.min(Timestamp::from_millis(patience as i64));
             tokio::select! {
                 () = arrivals.changed() => {}
-                () = earlier(&mut timer, patience) => {}
+                () = earlier(timer, patience) => {}
                 () = cx.clock().sleep_until(until) => {}
             }
             queue = sqs.load(cx.store(), &wish.address).await?;
@@ -192,11 +192,13 @@ async fn take(
 ) -> Result<Taken, SqsError> {
     let generation = queue.record.generation;
     cx.transact(|txn| async move {
-        let queue = desk.sqs.load(&txn, &wish.address).await?;
+        let queue = desk.sqs.load_known(&txn, &wish.address).await?;
         if queue.record.generation != generation {
             return Ok(Taken::default());
         }
         if !queue.is_fifo() {
+            // The loss of power just now would show the messages again: a standard queue may deliver twice.
+            txn.relaxed();
             return standard::take(desk, &txn, &queue, claims, timeout).await;
         }
         let taken = fifo::take(desk, &txn, &queue, claims, want, timeout).await?;

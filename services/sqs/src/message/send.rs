@@ -79,7 +79,7 @@ pub async fn send_message(cx: &Cx, input: SendMessageRequest) -> Result<SendMess
     let call = &Call::new("SendMessage");
     let sent = cx
         .transact(|txn| async move {
-            let queue = sqs.load(&txn, address).await?;
+            let queue = sqs.load_known(&txn, address).await?;
             sqs.throttle.admit(cx, &queue, call)?;
             let accepted = outgoing.accept(cx, &queue)?;
             put(desk(cx), &txn, &queue, outgoing, accepted).await
@@ -115,7 +115,7 @@ pub async fn send_message_batch(
     };
     let call = &Call::new("SendMessage");
     cx.transact(|txn| async move {
-        let queue = sqs.load(&txn, address).await?;
+        let queue = sqs.load_known(&txn, address).await?;
         sqs.throttle.admit(cx, &queue, call)?;
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         for (_, outgoing) in outgoing {

@@ -81,7 +81,10 @@ pub async fn take(
     let mut dead_letter_queue = None;
     let mut moved_bytes = 0;
     for claim in claims {
-        let Some(located) = find_claimed(txn, claim).await? else { continue };
+        let Some(located) = find_claimed(txn, claim).await? else {
+            taken.tidied += 1;
+            continue;
+        };
         let body_key = located.body_key(queue);
         let mut fate = located.state.fate(&rules, desk.now);
         if fate == Fate::DeadLetter {
@@ -146,12 +149,11 @@ pub async fn drain(
 }
 
 async fn find_claimed(txn: &Txn, claim: &Claim) -> Result<Option<Located>, StoreError> {
-    let value = txn.get(Space::Index, &claim.key()).await?;
-    let (Some(value), Some(suffix)) = (value, ReadySuffix::parse(&claim.suffix)) else { return Ok(None) };
-    if value != claim.value {
-        return Ok(None);
-    }
-    Ok(Some(Located { partition: claim.stream as u8, suffix, state: order::decode(&value)? }))
+    let (key, suffix) = (claim.key(), ReadySuffix::parse(&claim.suffix));
+    let is_there = txn.assume(Space::Index, &key, claim.version)
+        || txn.get(Space::Index, &key).await?.is_some_and(|value| value == claim.value);
+    let Some(suffix) = suffix.filter(|_| is_there) else { return Ok(None) };
+    Ok(Some(Located { partition: claim.stream as u8, suffix, state: order::decode(&claim.value)? }))
 }
 
 /// Removes the message whose row has this suffix and value, if it still has.

@@ -20,6 +20,38 @@ fn a_received_message_reappears_when_its_visibility_timeout_runs_out() {
 }
 
 #[test]
+fn a_deep_queue_gives_each_message_once_in_order_and_skips_what_is_gone() {
+    run(async {
+        let world = World::new();
+        let jobs = world.queue("jobs", &[]).await;
+        for number in 0..200 {
+            world.send(&jobs, None, &number.to_string(), 0).await;
+            world.advance(1);
+        }
+        let first = handles(&world.receive(&jobs, 10, 1_000).await);
+        assert_eq!(first.len(), 10);
+        world.advance(1_000);
+        // The ten are back, behind the others; looks have read all of them ahead when two are deleted.
+        let mut seen = Vec::new();
+        for round in 0..19 {
+            if round == 18 {
+                for handle in &first[..2] {
+                    assert!(world.delete(&jobs, handle).await.unwrap());
+                }
+            }
+            seen.extend(world.bodies(&jobs, 10, 60_000).await);
+        }
+        let mut rest = world.bodies(&jobs, 10, 60_000).await;
+        while !rest.is_empty() {
+            seen.append(&mut rest);
+            rest = world.bodies(&jobs, 10, 60_000).await;
+        }
+        let expected: Vec<String> = (10..200).chain(2..10).map(|number| number.to_string()).collect();
+        assert_eq!(seen, expected);
+    });
+}
+
+#[test]
 fn a_deleted_message_stays_away_and_only_the_latest_handle_deletes() {
     run(async {
         let world = World::new();
