@@ -15,10 +15,11 @@ use serde_json::Value;
 use crate::{root, sh};
 
 /// Layers from the ground up. A crate may depend on crates of lower layers only.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["pileus-core"],
     &["pileus-wire", "pileus-iam"],
     &["pileus-models", "pileus-store", "pileus-api-*"],
+    &["pileus-store-postgres"],
     &["pileus-platform"],
     &["pileus-svc-*"],
     &["pileus-node"],

@@ -87,6 +87,14 @@ impl Topics {
         }
     }
 
+    /// Wakes everyone: for an engine that may have lost wakes of other nodes.
+    pub fn fire_all(&self) {
+        for channel in lock(&self.0).values() {
+            channel.generation.fetch_add(1, Ordering::AcqRel);
+            channel.waiters.notify_waiters();
+        }
+    }
+
     /// Topics with at least one subscription.
     pub fn len(&self) -> usize {
         lock(&self.0).len()

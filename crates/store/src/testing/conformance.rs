@@ -19,8 +19,8 @@ use crate::{
 
 /// Runs the whole suite on one store, which may hold other rows. Panics where the engine differs.
 pub fn run(kv: &Arc<dyn Kv>, clock: &Arc<ManualClock>, cases: u32) {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().expect("a runtime starts");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime = runtime.expect("a runtime starts");
     against_the_model(&runtime, kv, cases);
     runtime.block_on(async {
         one_of_many_wins(kv).await;
