@@ -13,21 +13,21 @@
 //! | `validate.rs`    | the model's constraints, in AWS's words                                        |
 
 pub mod botocore;
+pub mod checksum;
+pub mod chunked;
 pub mod codec;
 pub mod copy;
 pub mod dynamic;
+pub mod eventstream;
 pub mod fault;
 pub mod generated;
 pub mod model;
 pub mod operation;
+pub mod post_policy;
 pub mod probe;
 pub mod protocol;
 pub mod route;
 pub mod schema;
+pub mod sigv4;
 pub mod validate;
 pub mod value;
-pub mod sigv4;
-pub mod checksum;
-pub mod chunked;
-pub mod eventstream;
-pub mod post_policy;
