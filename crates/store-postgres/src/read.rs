@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_postgres::{Object, Pool};
@@ -12,8 +11,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio_postgres::{Error, Row};
 
-use crate::error::{Kind, explain, kind, unavailable};
-use crate::pool::{connection, rest, retrying};
+use crate::error::unavailable;
+use crate::pool::retrying;
 use crate::sql::{self, Parameter, Step, pipeline};
 
 /// Up to so many rows are fetched whole, whatever their size: at most 16 MiB.
@@ -195,23 +194,12 @@ impl Snapshot {
 
     /// The first read. Until it has succeeded no moment is chosen, so it may try again.
     async fn pin(&self, select: &Select<'_>) -> Result<(Arc<Pinned>, Vec<Row>), StoreError> {
-        let mut pause = Duration::from_millis(10);
-        for _ in 0..7 {
-            let pinned = Arc::new(Pinned {
-                connection: Some(connection(&self.pool).await?),
-                handle: self.handle.clone(),
-            });
-            match begin(pinned.get()?, select).await {
-                Ok(rows) => return Ok((pinned, rows)),
-                Err(error) if kind(&error) == Kind::Broken => {
-                    tracing::debug!(reason = explain(&error), "a transaction begins on another connection");
-                }
-                Err(error) => return Err(unavailable(&error)),
-            }
-            rest(pause).await;
-            pause *= 2;
-        }
-        Err(StoreError::unavailable("the database drops every connection"))
+        retrying(&self.pool, |connection| async move {
+            let pinned = Pinned { connection: Arc::new(connection), handle: self.handle.clone() };
+            let rows = begin(&pinned.connection, select).await?;
+            Ok((Arc::new(pinned), rows))
+        })
+        .await
     }
 }
 
@@ -233,7 +221,7 @@ impl Runs for Snapshot {
                 let pinned = pinned.clone();
                 drop(slot);
                 // Its moment is gone with its connection: only the whole transaction can run again.
-                return select.rows(pinned.get()?).await.map_err(|error| unavailable(&error));
+                return select.rows(&pinned.connection).await.map_err(|error| unavailable(&error));
             }
             let (pinned, rows) = self.pin(&select).await?;
             *slot = Some(pinned);
@@ -244,22 +232,17 @@ impl Runs for Snapshot {
 
 /// A connection with a transaction on it. It goes back to the pool without one, however this ends.
 struct Pinned {
-    connection: Option<Object>,
+    connection: Arc<Object>,
     handle: Handle,
-}
-
-impl Pinned {
-    fn get(&self) -> Result<&Object, StoreError> {
-        self.connection.as_ref().ok_or(StoreError::Closed)
-    }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
+        let connection = self.connection.clone();
         self.handle.spawn(async move {
             if connection.batch_execute("ROLLBACK").await.is_err() {
-                drop(Object::take(connection));
+                // Not back to the pool. By now we are gone, and this is the only owner.
+                drop(Arc::into_inner(connection).map(Object::take));
             }
         });
     }
