@@ -6,6 +6,7 @@
 //! 3. `COMMIT`.
 
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +33,7 @@ pub enum Setback {
     /// Nothing was applied: the connection was lost before the commit was sent.
     Lost(String),
     /// The connection was lost after the commit was sent; if it took effect, these are the outcomes.
-    Unknown { base: Version, outcomes: Vec<(usize, Outcome)>, reason: String },
+    Unknown { base: Version, outcomes: Outcomes, reason: String },
     /// Nothing was applied: a range of this commit has changed.
     RangeBroken(usize),
     /// Nothing was applied: the committer's row is missing.
@@ -43,17 +44,20 @@ pub enum Setback {
     Impossible(StoreError),
 }
 
+/// What each commit of a batch, by its place, comes to.
+pub type Outcomes = Vec<(usize, Outcome)>;
+
 /// What is known when an attempt is cut short.
 #[derive(Default)]
-pub struct Progress(std::sync::Mutex<Option<(Version, Vec<(usize, Outcome)>)>>);
+struct Progress(Mutex<Option<(Version, Outcomes)>>);
 
 impl Progress {
     fn commit_is_sent(&self, base: Version, outcomes: &[(usize, Outcome)]) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((base, outcomes.to_vec()));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((base, outcomes.to_vec()));
     }
 
     fn setback(&self, reason: String) -> Setback {
-        match self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some((base, outcomes)) => Setback::Unknown { base, outcomes, reason },
             None => Setback::Lost(reason),
         }
@@ -67,7 +71,7 @@ pub async fn attempt<'a>(
     commits: impl Iterator<Item = &'a Commit>,
     refused: &HashSet<usize>,
     time: Duration,
-) -> (Result<Vec<(usize, Outcome)>, Setback>, bool) {
+) -> (Result<Outcomes, Setback>, bool) {
     let progress = Progress::default();
     let plan = Plan::new(commits, refused);
     let transaction = transaction(connection, committer, plan, &progress);
@@ -91,7 +95,7 @@ async fn transaction(
     committer: i64,
     mut plan: Plan<'_>,
     progress: &Progress,
-) -> Result<Vec<(usize, Outcome)>, Setback> {
+) -> Result<Outcomes, Setback> {
     let (base, ranges) = lock(connection, committer, &mut plan).await?;
     let outcomes = plan.accept(base, ranges);
     if outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Conflict) {
@@ -110,7 +114,7 @@ async fn transaction(
     if is_checked {
         let writes = steps.len() - plan.ranges().count();
         let answers = all(pipeline(connection, &steps).await).map_err(before_commit)?;
-        let ranges = answers[writes..].iter().map(range_rows).collect();
+        let ranges = answers[writes..].iter().map(|rows| range_rows(rows)).collect();
         if let Some(index) = plan.first_broken(&outcomes, ranges) {
             return Err(Setback::RangeBroken(index));
         }
@@ -171,7 +175,7 @@ async fn lock(
             plan.newest()
         ))));
     }
-    Ok((base, answers[versions + 1..].iter().map(range_rows).collect()))
+    Ok((base, answers[versions + 1..].iter().map(|rows| range_rows(rows)).collect()))
 }
 
 async fn write<'a>(
@@ -220,7 +224,7 @@ async fn read_range<'a>(
     }
 }
 
-fn range_rows(rows: &Vec<Row>) -> RangeRows {
+fn range_rows(rows: &[Row]) -> RangeRows {
     rows.iter()
         .map(|row| (Bytes::copy_from_slice(row.get(0)), row.get::<_, i64>(1).cast_unsigned()))
         .collect()

@@ -1,8 +1,8 @@
 //! Committers: tasks that each put what is queued into one transaction of the database.
 //!
-//! A commit with range checks goes to a committer of its own, the others to one chosen by their first key, so that those
-//! who contend for a key meet in one batch and the first of them wins. How a batch becomes a transaction is `batch.rs`;
-//! here is what happens around it: it is repeated until it is known to have taken effect or to be impossible.
+//! Commits with range checks have a committer of their own. Those who contend for a key so meet in one batch, and the
+//! first of them wins. How a batch becomes a transaction is `batch.rs`; here is what happens around it: it is repeated
+//! until it is known to have taken effect or to be impossible.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ use crate::wake::Notifier;
 const MAX_REQUESTS: usize = 256; // At most `schema::BLOCK`, the versions of one batch.
 const MAX_BYTES: usize = 4 << 20;
 const MAX_KEYS: usize = 4_000;
+/// How long a batch is held open for those who took part in the last one; little beside a round trip and a flush.
+const GATHER: Duration = Duration::from_micros(200);
 /// Requests that may wait for a committer; senders beyond it wait in their tasks.
 const QUEUE: usize = 1_024;
 /// How long a batch is repeated, or its outcome asked for, while the database is away or others are in the way.
@@ -63,16 +65,32 @@ impl Committer {
     /// Until every sender is gone and the queue is empty.
     pub async fn run(mut self) {
         let mut batch = Vec::with_capacity(MAX_REQUESTS);
+        let mut expected = 0;
         while let Some(first) = self.requests.recv().await {
-            let (mut bytes, mut keys) = (first.commit.bytes(), weight(&first.commit));
-            batch.push(first);
-            while batch.len() < MAX_REQUESTS && bytes < MAX_BYTES && keys < MAX_KEYS {
-                let Ok(request) = self.requests.try_recv() else { break };
-                bytes += request.commit.bytes();
-                keys += weight(&request.commit);
-                batch.push(request);
-            }
+            self.gather(first, expected, &mut batch).await;
+            expected = batch.len();
             self.commit_batch(&mut batch).await;
+        }
+    }
+
+    /// What is queued, and for a moment as many as were answered last: they are about to come again, and the first of
+    /// them would otherwise have a transaction to itself while the others wait for the disk.
+    async fn gather(&mut self, first: Request, expected: usize, batch: &mut Vec<Request>) {
+        let begin = Instant::now();
+        let (mut bytes, mut keys) = (first.commit.bytes(), weight(&first.commit));
+        batch.push(first);
+        while batch.len() < MAX_REQUESTS && bytes < MAX_BYTES && keys < MAX_KEYS {
+            match self.requests.try_recv() {
+                Ok(request) => {
+                    bytes += request.commit.bytes();
+                    keys += weight(&request.commit);
+                    batch.push(request);
+                }
+                Err(_) if batch.len() < expected && begin.elapsed() < GATHER => {
+                    tokio::task::yield_now().await
+                }
+                Err(_) => return,
+            }
         }
     }
 

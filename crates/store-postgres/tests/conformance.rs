@@ -1,5 +1,7 @@
 //! The suite that every engine passes, on a real server; and what is refused when a database is opened.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ fn postgres_conforms() {
     let Some(server) = Server::start() else { return };
     let runtime = Runtime::new().unwrap();
     let kv = runtime.block_on(open(&server.url(), rng())).unwrap();
-    conformance::run(&kv, &Arc::new(ManualClock::default()), 48);
+    conformance::run(&kv, &Arc::new(ManualClock::default()), 64);
     runtime.block_on(async {
         kv.close().await.unwrap();
         assert!(kv.get(Space::Meta, b"a").await.is_err());

@@ -1,6 +1,8 @@
 //! Connections that break at the worst moment, backends that are killed, a server that restarts: nothing acknowledged is
 //! lost, and nothing is applied twice.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
@@ -56,7 +58,7 @@ async fn work(store: Store, task: u8, stop: Arc<AtomicBool>) -> Worked {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let added = if task % 3 == 0 {
+        let added = if task.is_multiple_of(3) {
             let batch = Batch::new().put(Space::Items, token(task, round), vec![]);
             store.write(batch, Durability::Durable).await.map(|_| ())
         } else {
@@ -78,12 +80,13 @@ async fn settle(store: &Store, worked: &[Worked]) {
         let mut range = KeyRange::prefix(vec![b't', task]);
         loop {
             let page = store.scan(Space::Items, &range, 10_000).await.unwrap();
-            tokens += if task % 3 == 0 { 0 } else { page.entries.len() as u64 };
+            tokens += if task.is_multiple_of(3) { 0 } else { page.entries.len() as u64 };
             let Some(last) = page.entries.last().filter(|_| page.more) else { break };
             range = range.after(&last.key);
         }
     }
-    let counters = (0..4u8).map(|counter| async move { store.get(Space::Meta, &[b'c', counter]).await.unwrap() });
+    let counters =
+        (0..4u8).map(|counter| async move { store.get(Space::Meta, &[b'c', counter]).await.unwrap() });
     let counted: u64 = join_all(counters).await.iter().flatten().map(|value| number(value)).sum();
     assert_eq!(counted, tokens, "an addition was lost, or made twice");
     let all = worked.iter().flat_map(|worked| &worked.acknowledged);
@@ -99,7 +102,8 @@ async fn killed_backends_and_restarts_lose_nothing_and_repeat_nothing() {
     let Some(server) = Server::start() else { return };
     let nodes = [node(&server.url(), 1).await, node(&server.url(), 2).await];
     let stop = Arc::new(AtomicBool::new(false));
-    let work = (0..12u8).map(|task| tokio::spawn(work(nodes[usize::from(task % 2)].clone(), task, stop.clone())));
+    let work =
+        (0..12u8).map(|task| tokio::spawn(work(nodes[usize::from(task % 2)].clone(), task, stop.clone())));
     let work: Vec<_> = work.collect();
     for _ in 0..12 {
         let (client, driver) = tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();

@@ -166,7 +166,12 @@ async fn follow(kv: &Arc<dyn Kv>, prefix: &[u8], steps: Vec<Step>) -> Result<(),
                     }
                 }
             }
-            Step::OpenSnapshot => snapshots.push((kv.snapshot().expect("a snapshot opens"), model.clone())),
+            Step::OpenSnapshot => {
+                let snapshot = kv.snapshot().expect("a snapshot opens");
+                // Its moment is that of its first read at the latest, and for some engines at the earliest too.
+                snapshot.get(Space::Meta, prefix).await.expect("a get is answered");
+                snapshots.push((snapshot, model.clone()));
+            }
             Step::DropSnapshot => drop(snapshots.pop()),
             reading => {
                 same(&**kv, &model, &key, &reading).await?;
