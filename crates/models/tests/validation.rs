@@ -2,7 +2,7 @@
 
 use pileus_models::all;
 use pileus_wire::dynamic::{Blobs, DynStruct, from_json};
-use pileus_wire::schema::{Kind, Missing, Operation, Service, Shape};
+use pileus_wire::schema::{Kind, Malformed, Missing, Operation, Service, Shape};
 use pileus_wire::validate::{Pattern, validate};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::string::string_regex;
@@ -247,6 +247,11 @@ fn one_message(service: &Service, operation: &Operation, changed: &Json, part: &
         && part == "not be null"
         && text.starts_with(before)
     {
+        return;
+    }
+    // Some services have a sentence of their own for a malformed name.
+    let is_own = |own: &Malformed| text.starts_with(own.before) && text.ends_with(own.after);
+    if part == "regular expression pattern" && service.validation.malformed.iter().any(is_own) {
         return;
     }
     assert!(text.starts_with("1 validation error detected"), "{name}: {text}\n{changed}");
