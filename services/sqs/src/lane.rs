@@ -230,6 +230,13 @@ impl Lane {
         Ok(Look { claims, next_at })
     }
 
+    /// Drops what was read ahead. A receive without a timeout looks only once, so it must look at what is there now.
+    pub fn forget_ahead(&self) {
+        for stream in &self.streams {
+            stream.lock().ahead.clear();
+        }
+    }
+
     /// Claims of what was read, until there are `want`.
     fn claim_ahead(
         self: &Arc<Lane>,
