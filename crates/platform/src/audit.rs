@@ -1,6 +1,5 @@
 //! One record per request, whatever became of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use pileus_wire::schema;
@@ -21,5 +20,3 @@ pub struct AuditRecord<'a> {
     pub outcome: Result<&'a dyn Struct, &'a Fault>,
     pub took: Duration,
 }
-
-pub type Sinks = [Arc<dyn AuditSink>];
