@@ -1,0 +1,6 @@
+//! Lambda as types. `gen.rs` is written by `cargo xtask models gen lambda` from `ops.txt` and the model.
+
+#[path = "gen.rs"]
+mod generated;
+
+pub use generated::*;

@@ -1,0 +1,12 @@
+//! Lambda.
+//!
+//! | File | Holds |
+//! |------|-------|
+//!
+//! Where we differ from AWS, and why: `docs/services/lambda.md`.
+
+use pileus_platform::Service;
+
+pub fn service() -> Service {
+    Service::new(pileus_api_lambda::SERVICE)
+}
