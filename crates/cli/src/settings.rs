@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use pileus_core::Region;
-use pileus_node::{Engine, NodeConfig};
+use pileus_node::{DatabaseUrl, Engine, NodeConfig};
 use pileus_platform::{LimitsProfile, Profile};
 use serde::Deserialize;
 
@@ -32,6 +32,12 @@ pub struct Settings {
     /// Embedded store [default: fjall]
     #[arg(long, env = "PILEUS_ENGINE", value_enum)]
     pub engine: Option<EngineName>,
+    /// A PostgreSQL database that nodes share, instead of an embedded store: `postgres://user:password@host/database`
+    #[arg(long, env = "PILEUS_STORE", hide_env_values = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// This node's name among those that share a store [default: the machine's host name]
+    #[arg(long, env = "PILEUS_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
     /// Port for everything: HTTP/1.1, HTTP/2 and TLS [default: 4566]
     #[arg(long, env = "PILEUS_PORT")]
     pub port: Option<u16>,
@@ -115,6 +121,8 @@ impl Settings {
             data_dir: self.data_dir.or(below.data_dir),
             memory: self.memory.or(below.memory),
             engine: self.engine.or(below.engine),
+            store: self.store.or(below.store),
+            node_name: self.node_name.or(below.node_name),
             port: self.port.or(below.port),
             address: self.address.or(below.address),
             profile: self.profile.or(below.profile),
@@ -141,11 +149,8 @@ impl Settings {
         };
         Ok(NodeConfig {
             data_dir: self.data_dir.clone().unwrap_or(default.data_dir),
-            engine: match (self.memory, self.engine) {
-                (Some(true), _) => Engine::Memory,
-                (_, Some(EngineName::Redb)) => Engine::Redb,
-                _ => Engine::Fjall,
-            },
+            engine: self.engine()?,
+            name: self.name()?,
             listen: SocketAddr::new(
                 self.address.unwrap_or(default.listen.ip()),
                 self.port.unwrap_or(default.listen.port()),
@@ -164,6 +169,42 @@ impl Settings {
     }
 }
 
+impl Settings {
+    fn engine(&self) -> Result<Engine, String> {
+        let in_memory = self.memory == Some(true);
+        let Some(url) = &self.store else {
+            return Ok(match (in_memory, self.engine) {
+                (true, _) => Engine::Memory,
+                (_, Some(EngineName::Redb)) => Engine::Redb,
+                _ => Engine::Fjall,
+            });
+        };
+        if in_memory || self.engine.is_some() {
+            return Err("--store is a store of its own: leave --memory and --engine out".to_owned());
+        }
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err("--store is a database's URL: postgres://user:password@host:port/database".to_owned());
+        }
+        Ok(Engine::Postgres(DatabaseUrl(url.clone())))
+    }
+
+    fn name(&self) -> Result<String, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let Some(name) = self.node_name.clone() else {
+            let mut host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            host.retain(|character| u8::try_from(character).is_ok_and(is_plain));
+            host.truncate(64);
+            return Ok(if host.is_empty() { "local".to_owned() } else { host });
+        };
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+            return Err(format!(
+                "{name:?} cannot name a node: --node-name takes 1 to 64 letters, digits, `.`, `_` and `-`"
+            ));
+        }
+        Ok(name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +220,34 @@ mod tests {
         assert!(!config.control);
         assert_eq!(config.limits, LimitsProfile::Aws);
         assert_eq!(config.engine, Engine::Fjall);
+    }
+
+    #[test]
+    fn a_store_is_a_postgresql_url_and_nothing_beside_it() {
+        let cases = [
+            ("store = \"postgres://me:secret@db/cloud\"", Ok("postgres")),
+            ("store = \"postgresql://db/cloud\"\nnode_name = \"eu-1.a_b\"", Ok("postgres")),
+            ("memory = true", Ok("memory")),
+            ("engine = \"redb\"", Ok("redb")),
+            ("store = \"mysql://me:secret@db/cloud\"", Err("postgres://user:password@host:port/database")),
+            ("store = \"postgres://db/cloud\"\nengine = \"fjall\"", Err("leave --memory and --engine out")),
+            ("store = \"postgres://db/cloud\"\nmemory = true", Err("leave --memory and --engine out")),
+            ("node_name = \"a b\"", Err("\"a b\" cannot name a node")),
+            ("node_name = \"\"", Err("cannot name a node")),
+        ];
+        for (text, expected) in cases {
+            let settings: Settings = toml::from_str(text).expect("valid TOML");
+            match (settings.node_config(), expected) {
+                (Ok(config), Ok(engine)) => {
+                    assert_eq!(config.engine.name(), engine, "{text}");
+                    assert!(!format!("{config:?}").contains("secret"), "{text}");
+                }
+                (Err(error), Err(part)) => {
+                    assert!(error.contains(part) && !error.contains("secret"), "{text}: {error}");
+                }
+                (other, _) => panic!("{text}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -28,8 +28,9 @@ pub fn run(up: Up) -> Result<(), String> {
 }
 
 fn greet(node: &Node, config: &pileus_node::NodeConfig) {
-    let state = match config.engine {
+    let state = match &config.engine {
         Engine::Memory => "in memory: nothing is kept".to_owned(),
+        Engine::Postgres(_) => format!("in a database, shared with other nodes; this one is {}", config.name),
         _ => format!("in {}", config.data_dir.display()),
     };
     let profile = match config.profile {

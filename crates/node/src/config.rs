@@ -1,5 +1,6 @@
 //! What the operator chose. The command line, the environment and the configuration file all end here.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -8,9 +9,12 @@ use pileus_platform::{LimitsProfile, Profile};
 
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
-    /// Where everything is kept: store, certificates. Unused with `Engine::Memory`.
+    /// Where everything is kept: store, certificates. Unused with `Engine::Memory`, and with `Engine::Postgres`, whose
+    /// nodes keep nothing of their own.
     pub data_dir: PathBuf,
     pub engine: Engine,
+    /// This node among those of its cloud: letters, digits, `.`, `_`, `-`.
+    pub name: String,
     pub listen: SocketAddr,
     pub profile: Profile,
     pub limits: LimitsProfile,
@@ -25,12 +29,40 @@ pub struct NodeConfig {
     pub cache_mib: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Engine {
     /// Nothing is kept.
     Memory,
     Fjall,
     Redb,
+    /// A database that nodes share.
+    Postgres(DatabaseUrl),
+}
+
+impl Engine {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Engine::Memory => "memory",
+            Engine::Fjall => "fjall",
+            Engine::Redb => "redb",
+            Engine::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Whether other nodes may work on the same state.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Engine::Postgres(_))
+    }
+}
+
+/// Holds a password, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(pub String);
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseUrl(..)")
+    }
 }
 
 impl Default for NodeConfig {
@@ -38,6 +70,7 @@ impl Default for NodeConfig {
         NodeConfig {
             data_dir: PathBuf::from(".pileus"),
             engine: Engine::Fjall,
+            name: String::from("local"),
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4566),
             profile: Profile::Development,
             limits: LimitsProfile::Unlimited,

@@ -4,12 +4,14 @@
 //! |----------------|------------------------------------------------------------------------|
 //! | `config.rs`    | what the operator chose                                                |
 //! | `services.rs`  | the list of services: the one place that names them all                |
+//! | `compose.rs`   | a node's platform from injected parts: what `Node` and simulations share |
 //! | `node.rs`      | `Node`: opens the store, builds the platform, starts and stops it all  |
 //! | `server.rs`    | the listener: HTTP/1.1, h2c and TLS on one port                        |
 //! | `outbound.rs`  | the node's way to the world outside                                    |
 //! | `tls.rs`       | the cloud's own certificate authority                                  |
 //! | `control.rs`   | `/_pileus/`, `/_localstack/`, `/metrics`                               |
 
+mod compose;
 mod config;
 mod control;
 mod node;
@@ -18,5 +20,6 @@ mod server;
 pub mod services;
 pub mod tls;
 
-pub use config::{Engine, NodeConfig};
+pub use compose::{Parts, compose};
+pub use config::{DatabaseUrl, Engine, NodeConfig};
 pub use node::{Node, StartError};

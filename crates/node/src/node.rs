@@ -7,18 +7,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+use pileus_blobs::{BlobError, Blobs};
 use pileus_core::{AccountId, Clock, Ids, Rng};
-use pileus_platform::{Config, MovableClock, Platform, PlatformBuilder, SystemRng};
+use pileus_platform::{MovableClock, Platform, SystemRng};
 use pileus_store::{Batch, DiskOptions, Durability, KeyRange, Space, Store, StoreError};
-use pileus_svc_iam::{Credentials, IamIdentities, create_administrator};
-use pileus_wire::route::Hosts;
+use pileus_svc_iam::{Credentials, create_administrator};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::compose::{Parts, compose};
 use crate::config::{Engine, NodeConfig};
 use crate::outbound::HttpsClient;
-use crate::{server, services, tls};
+use crate::{server, tls};
 
 /// A running node.
 pub struct Node {
@@ -35,6 +37,7 @@ pub(crate) struct Shared {
     /// The certificate of the cloud's own authority; `None` without TLS.
     pub(crate) ca_pem: Option<String>,
     store: Store,
+    blobs: Blobs,
     rng: Arc<dyn Rng>,
     /// Replaced as a whole when the state is reset, so that no service keeps a memory of what is gone.
     running: RwLock<Running>,
@@ -59,15 +62,18 @@ pub enum StartError {
     #[error("{0}")]
     Store(#[from] pileus_store::StoreError),
     #[error("{0}")]
+    Blobs(#[from] BlobError),
+    #[error("{0}")]
     Init(String),
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
 }
 
-/// Row of the store's `sys` space that holds the key of session tokens.
-const SESSION_KEY: &[u8] = b"node/session-key";
-/// Row that holds how far the clock was moved, in milliseconds.
+/// Row of the store's `sys` space that holds how far the clock was moved, in milliseconds.
 const CLOCK_AHEAD: &[u8] = b"node/clock-ahead";
+/// Rows that hold the certificate and the key of the authority of nodes without files.
+const AUTHORITY: &[u8] = b"node/authority";
+const AUTHORITY_KEY: &[u8] = b"node/authority-key";
 
 impl Node {
     /// Opens the store, takes the port, starts workers and listener.
@@ -80,13 +86,14 @@ impl Node {
         let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
         let clock = MovableClock::system();
         let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
-        let store = open_store(&config, &clock, &rng).await?;
+        let store = open_store(&config, Arc::new(clock.clone()), rng.clone()).await?;
         if let Some(ahead) =
             store.get(Space::Sys, CLOCK_AHEAD).await?.and_then(|value| value[..].try_into().ok())
         {
             clock.advance(Duration::from_millis(u64::from_be_bytes(ahead)));
         }
-        let (acceptor, ca_pem) = if config.tls { Some(tls_acceptor(&config)?).unzip() } else { (None, None) };
+        let (acceptor, ca_pem) =
+            if config.tls { Some(tls_acceptor(&config, &store).await?).unzip() } else { (None, None) };
         let config = NodeConfig { listen: address, ..config };
         let running = Running::start(&config, &clock, &rng, &store).await?;
         let shared = Arc::new(Shared { config, clock, ca_pem, store, rng, running: RwLock::new(running) });
@@ -103,7 +110,7 @@ impl Node {
     ) -> Result<Credentials, StartError> {
         let clock = MovableClock::system();
         let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
-        let store = open_store(config, &clock, &rng).await?;
+        let store = open_store(config, Arc::new(clock.clone()), rng.clone()).await?;
         let created = create_administrator(&store, &Ids::new(rng), clock.now(), account, name).await;
         store.close().await?;
         created.map_err(|fault| StartError::Init(fault.message))
@@ -157,52 +164,41 @@ impl Running {
         rng: &Arc<dyn Rng>,
         store: &Store,
     ) -> Result<Running, StartError> {
-        let session_key = session_key(store, rng.as_ref()).await?;
-        let shared_clock: Arc<dyn Clock> = Arc::new(clock.clone());
-        let mut suffixes = Vec::new();
-        suffixes.extend(config.domain.clone());
-        let platform = PlatformBuilder {
+        let parts = Parts {
             store: store.clone(),
-            clock: shared_clock.clone(),
+            clock: Arc::new(clock.clone()),
             rng: rng.clone(),
-            identities: Arc::new(IamIdentities::new(store.clone(), shared_clock)),
-            session_key,
-            config: Config {
-                profile: config.profile,
-                limits: config.limits,
-                hosts: Hosts::new(suffixes),
-                endpoint: format!("http://localhost:{}", config.listen.port()),
-                default_region: config.default_region.clone(),
-            },
             outbound: Arc::new(HttpsClient::default()),
-            services: services::all(),
-            audit: Vec::new(),
-        }
-        .build();
+        };
+        let platform = compose(config, parts).await?;
         let mut workers = JoinSet::new();
         platform.start_workers(&mut workers);
         Ok(Running { platform, _workers: workers })
     }
 }
 
-async fn open_store(
+/// Opens the store that `config` names.
+///
+/// # Errors
+/// In one line: what is wrong with the directory or the database.
+pub async fn open_store(
     config: &NodeConfig,
-    clock: &MovableClock,
-    rng: &Arc<dyn Rng>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
 ) -> Result<Store, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-    if config.engine != Engine::Memory {
+    if matches!(config.engine, Engine::Fjall | Engine::Redb) {
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|error| StartError::DataDir { path: config.data_dir.clone(), error })?;
     }
     let dir = config.data_dir.join("store");
     let options = DiskOptions { cache_bytes: config.cache_mib << 20, ..DiskOptions::default() };
-    let kv = match config.engine {
+    let kv = match &config.engine {
         Engine::Memory => pileus_store::memory::open(clock.clone())?,
         Engine::Fjall => pileus_store::fjall::open(&dir, options, clock.clone())?,
         Engine::Redb => pileus_store::redb::open(&dir, options, clock.clone())?,
+        Engine::Postgres(url) => pileus_store_postgres::open(&url.0, rng.clone()).await?,
     };
-    Ok(Store::new(kv, clock, rng.clone()))
+    Ok(Store::new(kv, clock, rng))
 }
 
 /// Deletes every row but the store's own and the node's (leases, sequences, session key, clock).
@@ -225,30 +221,41 @@ async fn wipe(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The key that seals session tokens: made once for a cloud, then shared by its nodes through the store.
-async fn session_key(store: &Store, rng: &dyn Rng) -> Result<[u8; 32], StartError> {
-    let mut fresh = [0u8; 32];
-    rng.fill(&mut fresh);
-    let key = store
-        .transact(|tx| async move {
-            if let Some(value) = tx.get(Space::Sys, SESSION_KEY).await?
-                && let Ok(key) = <[u8; 32]>::try_from(&value[..])
-            {
-                return Ok(key);
-            }
-            tx.put(Space::Sys, SESSION_KEY, fresh.to_vec());
-            Ok::<_, StoreError>(fresh)
-        })
-        .await?;
-    Ok(key)
-}
-
-fn tls_acceptor(config: &NodeConfig) -> Result<(tokio_rustls::TlsAcceptor, String), StartError> {
+async fn tls_acceptor(
+    config: &NodeConfig,
+    store: &Store,
+) -> Result<(tokio_rustls::TlsAcceptor, String), StartError> {
     let address = config.listen.ip();
     Ok(match config.engine {
         Engine::Memory => tls::ephemeral(address)?,
         Engine::Fjall | Engine::Redb => tls::acceptor(&config.data_dir, address)?,
+        Engine::Postgres(_) => {
+            let (pem, key) = shared_authority(store).await?;
+            (tls::with_authority(&pem, &key, address)?, pem)
+        }
     })
+}
+
+/// The authority of a cloud whose nodes keep no files: made once, then shared through the store.
+async fn shared_authority(store: &Store) -> Result<(String, String), StartError> {
+    let (pem, key) = tls::new_authority()?;
+    let (fresh_pem, fresh_key) = (Bytes::from(pem), Bytes::from(key));
+    let (pem, key) = store
+        .transact(|tx| {
+            let (pem, key) = (fresh_pem.clone(), fresh_key.clone());
+            async move {
+                let found = (tx.get(Space::Sys, AUTHORITY).await?, tx.get(Space::Sys, AUTHORITY_KEY).await?);
+                if let (Some(pem), Some(key)) = found {
+                    return Ok((pem, key));
+                }
+                tx.put(Space::Sys, AUTHORITY, pem.clone());
+                tx.put(Space::Sys, AUTHORITY_KEY, key.clone());
+                Ok::<_, StoreError>((pem, key))
+            }
+        })
+        .await?;
+    let text = |bytes: Bytes| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((text(pem), text(key)))
 }
 
 impl fmt::Debug for Node {

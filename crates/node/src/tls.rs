@@ -56,6 +56,19 @@ pub fn ephemeral(address: IpAddr) -> Result<(TlsAcceptor, String), TlsError> {
     Ok((server_config(Path::new("ca.pem"), &pem, key, address)?, pem))
 }
 
+/// An authority to keep, as certificate and key in PEM form.
+pub fn new_authority() -> Result<(String, String), TlsError> {
+    let (pem, key) = make_authority()?;
+    Ok((pem, key.serialize_pem()))
+}
+
+/// As `acceptor`, with an authority that is kept elsewhere: nodes of one cloud share theirs.
+pub fn with_authority(pem: &str, key: &str, address: IpAddr) -> Result<TlsAcceptor, TlsError> {
+    let place = Path::new("the cloud's authority");
+    let key = KeyPair::from_pem(key).map_err(|_| TlsError::Malformed(place.to_owned()))?;
+    server_config(place, pem, key, address)
+}
+
 fn server_config(path: &Path, pem: &str, key: KeyPair, address: IpAddr) -> Result<TlsAcceptor, TlsError> {
     let authority = CertificateDer::from_pem_slice(pem.as_bytes());
     let authority = authority.map_err(|_| TlsError::Malformed(path.to_owned()))?;
