@@ -17,7 +17,7 @@ use crate::{root, sh};
 /// Layers from the ground up. A crate may depend on crates of lower layers only.
 const LAYERS: [&[&str]; 8] = [
     &["pileus-core"],
-    &["pileus-wire", "pileus-iam"],
+    &["pileus-wire", "pileus-iam", "pileus-sandbox"],
     &["pileus-models", "pileus-store", "pileus-api-*"],
     &["pileus-store-postgres"],
     &["pileus-platform"],

@@ -1,0 +1,29 @@
+//! The function executor: runs functions in execution environments of its own on Linux primitives.
+//!
+//! | File               | Holds                                                                   |
+//! |--------------------|-------------------------------------------------------------------------|
+//! | `spec.rs`          | `FunctionSpec`, `Invocation`, `InvokeOutcome`, `LogSink`                |
+//! | `config.rs`        | `EngineConfig`, `Level`, `Report`, `Stats`                              |
+//! | `engine.rs`        | `Engine`: start, invoke, provision, drop, stop                          |
+//! | `runtime.rs`       | AWS's runtime identifiers: pure                                         |
+//!
+//! The crate knows no AWS service: it is handed code on disk, credentials and a place for log lines. What a level of
+//! isolation is worth, and what differs from AWS: `docs/sandbox.md`.
+
+mod config;
+mod engine;
+mod runtime;
+mod spec;
+
+pub use config::{EngineConfig, Isolation, LauncherCommand, Level, Limits, PoolPolicy, Report, Stats};
+pub use engine::{Engine, EngineError};
+pub use runtime::{Language, Runtime};
+pub use spec::{
+    Architecture, Credentials, CredentialsProvider, FunctionSpec, Initialization, Invocation, InvokeOutcome,
+    InvokeReport, InvokeResult, InvokeStatus, LogEvent, LogFormat, LogSink, Network, Program, ResponseMode,
+    StreamPart,
+};
+
+/// To be called first in `main`, before any thread or runtime: a process that was started as a launcher becomes one and does
+/// not return.
+pub fn launcher_main() {}
