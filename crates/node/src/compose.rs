@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use pileus_blobs::Blobs;
 use pileus_core::{Clock, Rng};
 use pileus_platform::{Config, Outbound, Platform, PlatformBuilder};
 use pileus_store::{Space, Store, StoreError};
@@ -17,6 +18,8 @@ use crate::services;
 pub struct Parts {
     /// Nodes of one cloud are given stores over the same state.
     pub store: Store,
+    /// Large objects, seen by the same nodes as the store.
+    pub blobs: Blobs,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     /// The way to the world outside; `Unconnected` where there is none.
@@ -32,13 +35,14 @@ const SESSION_KEY: &[u8] = b"node/session-key";
 /// # Errors
 /// The store's, while the cloud's key of session tokens is read or made.
 pub async fn compose(config: &NodeConfig, parts: Parts) -> Result<Platform, StoreError> {
-    let Parts { store, clock, rng, outbound } = parts;
+    let Parts { store, blobs, clock, rng, outbound } = parts;
     let session_key = session_key(&store, rng.as_ref()).await?;
     let mut suffixes = Vec::new();
     suffixes.extend(config.domain.clone());
     let builder = PlatformBuilder {
         identities: Arc::new(IamIdentities::new(store.clone(), clock.clone())),
         store,
+        blobs,
         clock,
         rng,
         session_key,

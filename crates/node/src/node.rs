@@ -87,6 +87,7 @@ impl Node {
         let clock = MovableClock::system();
         let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
         let store = open_store(&config, Arc::new(clock.clone()), rng.clone()).await?;
+        let blobs = open_blobs(&config, Arc::new(clock.clone()), rng.clone())?;
         if let Some(ahead) =
             store.get(Space::Sys, CLOCK_AHEAD).await?.and_then(|value| value[..].try_into().ok())
         {
@@ -95,8 +96,9 @@ impl Node {
         let (acceptor, ca_pem) =
             if config.tls { Some(tls_acceptor(&config, &store).await?).unzip() } else { (None, None) };
         let config = NodeConfig { listen: address, ..config };
-        let running = Running::start(&config, &clock, &rng, &store).await?;
-        let shared = Arc::new(Shared { config, clock, ca_pem, store, rng, running: RwLock::new(running) });
+        let running = Running::start(&config, &clock, &rng, &store, &blobs).await?;
+        let running = RwLock::new(running);
+        let shared = Arc::new(Shared { config, clock, ca_pem, store, blobs, rng, running });
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(server::serve(listener, acceptor, shared.clone(), stopped));
         Ok(Node { shared, address, stop, serving })
@@ -143,7 +145,8 @@ impl Shared {
     /// Forgets everything but the moved clock: resources, identities, messages, sessions.
     pub(crate) async fn reset(&self) -> Result<(), StartError> {
         wipe(&self.store).await?;
-        let running = Running::start(&self.config, &self.clock, &self.rng, &self.store).await?;
+        self.blobs.clear().await?;
+        let running = Running::start(&self.config, &self.clock, &self.rng, &self.store, &self.blobs).await?;
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;
         Ok(())
     }
@@ -163,9 +166,11 @@ impl Running {
         clock: &MovableClock,
         rng: &Arc<dyn Rng>,
         store: &Store,
+        blobs: &Blobs,
     ) -> Result<Running, StartError> {
         let parts = Parts {
             store: store.clone(),
+            blobs: blobs.clone(),
             clock: Arc::new(clock.clone()),
             rng: rng.clone(),
             outbound: Arc::new(HttpsClient::default()),
@@ -199,6 +204,19 @@ pub async fn open_store(
         Engine::Postgres(url) => pileus_store_postgres::open(&url.0, rng.clone()).await?,
     };
     Ok(Store::new(kv, clock, rng))
+}
+
+/// Files below the data directory, which the store's lock guards too.
+fn open_blobs(config: &NodeConfig, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Result<Blobs, StartError> {
+    let files = || config.data_dir.join("blobs");
+    Ok(match &config.engine {
+        Engine::Memory => Blobs::memory(clock, rng),
+        Engine::Fjall | Engine::Redb => Blobs::files(files(), clock, rng)?,
+        Engine::Postgres(_) => {
+            tracing::warn!(directory = %files().display(), "large objects are kept by this node alone");
+            Blobs::files(files(), clock, rng)?
+        }
+    })
 }
 
 /// Deletes every row but the store's own and the node's (leases, sequences, session key, clock).

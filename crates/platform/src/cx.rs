@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use pileus_blobs::Blobs;
 use pileus_core::{AccountId, Clock, Ids, Region, Rng, Timestamp};
 use pileus_store::{Store, StoreError, Txn};
 use pileus_wire::operation::Operation;
@@ -146,6 +147,11 @@ impl Cx {
 
     pub fn store(&self) -> &Store {
         self.0.platform.store()
+    }
+
+    /// Large objects. A service takes its own: `cx.blobs().area("lambda")`.
+    pub fn blobs(&self) -> &Blobs {
+        self.0.platform.blobs()
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

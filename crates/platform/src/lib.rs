@@ -49,6 +49,7 @@ pub use rng::SystemRng;
 pub use service::{AccessFinder, Handler, PolicyFinder, Service};
 pub use session::{Sealer, Session, SessionKind};
 
+pub use pileus_blobs as blobs;
 pub use pileus_core::{AccountId, Arn, BoxFuture, Clock, Ids, Region, Rng, Timestamp};
 pub use pileus_store as store;
 pub use pileus_wire::fault::{Fault, Origin as FaultOrigin};

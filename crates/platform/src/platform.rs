@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use pileus_blobs::Blobs;
 use pileus_core::{Clock, Ids, Rng};
 use pileus_store::Store;
 use pileus_wire::route::Hosts;
@@ -25,6 +26,7 @@ pub struct Platform(Arc<Inner>);
 
 struct Inner {
     store: Store,
+    blobs: Blobs,
     clock: Arc<dyn Clock>,
     ids: Ids,
     identities: Arc<dyn Identities>,
@@ -80,6 +82,7 @@ pub enum LimitsProfile {
 /// The parts that a composition root hands in.
 pub struct PlatformBuilder {
     pub store: Store,
+    pub blobs: Blobs,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub identities: Arc<dyn Identities>,
@@ -99,6 +102,7 @@ impl PlatformBuilder {
         }
         Platform(Arc::new(Inner {
             store: self.store,
+            blobs: self.blobs,
             clock: self.clock,
             ids: Ids::new(self.rng),
             identities: self.identities,
@@ -120,6 +124,11 @@ impl PlatformBuilder {
 impl Platform {
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Large objects. A service takes its own: `blobs().area("lambda")`.
+    pub fn blobs(&self) -> &Blobs {
+        &self.0.blobs
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {
