@@ -7,6 +7,7 @@ pub fn all() -> Vec<Service> {
         pileus_svc_ec2::service(),
         pileus_svc_iam::service(),
         pileus_svc_lambda::service(),
+        pileus_svc_logs::service(),
         pileus_svc_sqs::service(),
         pileus_svc_sts::service(),
     ]

@@ -1,0 +1,6 @@
+//! CloudWatch Logs as types. `gen.rs` is written by `cargo xtask models gen logs` from `ops.txt` and the model.
+
+#[path = "gen.rs"]
+mod generated;
+
+pub use generated::*;
