@@ -15,14 +15,15 @@ use serde_json::Value;
 use crate::{root, sh};
 
 /// Layers from the ground up. A crate may depend on crates of lower layers only.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["pileus-core"],
-    &["pileus-wire", "pileus-iam", "pileus-sandbox"],
+    &["pileus-wire", "pileus-iam", "pileus-blobs", "pileus-sandbox"],
     &["pileus-models", "pileus-store", "pileus-api-*"],
     &["pileus-store-postgres"],
     &["pileus-platform"],
     &["pileus-svc-*"],
     &["pileus-node"],
+    &["pileus-sim"],
     &["pileus-cli", "xtask"],
 ];
 

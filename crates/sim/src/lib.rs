@@ -1,0 +1,5 @@
+//! Deterministic simulation.
+
+mod world;
+
+pub use world::{Owner, World};
