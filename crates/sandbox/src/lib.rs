@@ -12,6 +12,7 @@
 
 mod config;
 mod engine;
+pub mod environment;
 mod runtime;
 mod spec;
 
