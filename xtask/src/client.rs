@@ -24,6 +24,22 @@ pub struct Prepared {
     body: Bytes,
 }
 
+impl Prepared {
+    /// The whole request as HTTP/1.1 writes it.
+    pub fn to_http1(&self) -> Vec<u8> {
+        let mut bytes = b"POST / HTTP/1.1\r\n".to_vec();
+        for (name, value) in &self.headers {
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", self.body.len()).as_bytes());
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}
+
 /// An answer, or that there was none.
 pub struct Answer {
     pub status: u16,

@@ -2,19 +2,24 @@
 
 #![allow(clippy::disallowed_methods)] // a benchmark measures real time
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Client, Prepared};
+use super::wire::{self, Wire};
+use crate::client::{Answer, Client};
 use crate::process::Process;
+
+/// Threads that clients share: more would only take the machine from the server.
+const THREADS: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
     CallerIdentity,
     /// One message of 1 KB to a queue that nobody reads.
     SqsSend,
-    /// Send, receive, delete: one cycle counts as one request.
+    /// Send, receive, delete: one cycle counts as one request, once its message was received and deleted.
     SqsCycle,
     /// Receive and delete from the queue that `fill` filled.
     SqsCycleDeep,
@@ -67,33 +72,57 @@ pub async fn run(
         Scenario::SqsCycleDeep => create_queue(process.port, "deep").await?,
         other => create_queue(process.port, &format!("bench-{other:?}")).await?,
     };
-    for_a_while(process.port, scenario, &queue, clients, time / 10).await?;
+    let calls = Arc::new(Calls::new(Client::connect(process.port).await?, queue)?);
+    for_a_while(process.port, scenario, &calls, clients, time / 10).await?;
     let (cpu, begin) = (process.cpu(), Instant::now());
-    let latencies = for_a_while(process.port, scenario, &queue, clients, time).await?;
+    let latencies = for_a_while(process.port, scenario, &calls, clients, time).await?;
     Ok(Figures::of(latencies, begin.elapsed(), process.cpu().saturating_sub(cpu)))
 }
 
 async fn for_a_while(
     port: u16,
     scenario: Scenario,
-    queue: &str,
+    calls: &Arc<Calls>,
     clients: usize,
     time: Duration,
 ) -> Result<Vec<Duration>, String> {
     let end = Instant::now() + time;
-    let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..clients {
-        let queue = queue.to_owned();
-        workers.spawn(async move {
-            let mut client = Client::connect(port).await?;
-            let calls = Calls::new(&client, &queue)?;
+    let calls = calls.clone();
+    on_threads(clients, move |_| {
+        let calls = calls.clone();
+        async move {
+            let mut wire = Wire::connect(port).await?;
             let mut latencies = Vec::new();
-            while Instant::now() < end {
+            loop {
                 let start = Instant::now();
-                calls.once(&mut client, scenario).await?;
-                latencies.push(start.elapsed());
+                if start >= end {
+                    return Ok(latencies);
+                }
+                if calls.once(&mut wire, scenario, end).await? {
+                    latencies.push(start.elapsed());
+                }
             }
-            Ok::<_, String>(latencies)
+        }
+    })
+    .await
+}
+
+/// Runs the clients on threads of their own, a few on each: no connection ever moves to another thread.
+async fn on_threads<F, Fut>(clients: usize, client: F) -> Result<Vec<Duration>, String>
+where
+    F: Fn(usize) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<Vec<Duration>, String>> + 'static,
+{
+    let threads = THREADS.min(clients);
+    let mut workers = tokio::task::JoinSet::new();
+    for thread in 0..threads {
+        let client = client.clone();
+        workers.spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            let clients = (thread..clients).step_by(threads).map(client);
+            let done = runtime.block_on(futures_util::future::join_all(clients));
+            Ok::<_, String>(done.into_iter().collect::<Result<Vec<_>, String>>()?.concat())
         });
     }
     let mut all = Vec::new();
@@ -103,48 +132,56 @@ async fn for_a_while(
     Ok(all)
 }
 
-/// What a connection sends over and over.
+/// What connections send over and over.
 struct Calls {
-    identity: Prepared,
-    send: Prepared,
-    receive: Prepared,
+    identity: Vec<u8>,
+    send: Vec<u8>,
+    receive: Vec<u8>,
+    /// Signs what differs each time.
+    signer: Client,
     queue: String,
 }
 
 impl Calls {
-    fn new(client: &Client, queue: &str) -> Result<Calls, String> {
+    fn new(signer: Client, queue: String) -> Result<Calls, String> {
         let identity = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")];
         let message = json!({ "QueueUrl": queue, "MessageBody": "x".repeat(1_024) });
+        let receive = json!({ "QueueUrl": queue });
         Ok(Calls {
-            identity: client.prepare_query("sts", &identity)?,
-            send: client.prepare_json("sqs", "AmazonSQS.SendMessage", &message)?,
-            receive: client.prepare_json("sqs", "AmazonSQS.ReceiveMessage", &json!({ "QueueUrl": queue }))?,
-            queue: queue.to_owned(),
+            identity: signer.prepare_query("sts", &identity)?.to_http1(),
+            send: signer.prepare_json("sqs", "AmazonSQS.SendMessage", &message)?.to_http1(),
+            receive: signer.prepare_json("sqs", "AmazonSQS.ReceiveMessage", &receive)?.to_http1(),
+            signer,
+            queue,
         })
     }
 
-    async fn once(&self, client: &mut Client, scenario: Scenario) -> Result<(), String> {
+    /// False when it did not come to its end: there was no message.
+    async fn once(&self, wire: &mut Wire, scenario: Scenario, end: Instant) -> Result<bool, String> {
         match scenario {
-            Scenario::CallerIdentity => succeed(client.send_prepared(&self.identity).await?),
-            Scenario::SqsSend => succeed(client.send_prepared(&self.send).await?),
+            Scenario::CallerIdentity => wire.send(&self.identity).await.map(|_| true),
+            Scenario::SqsSend => wire.send(&self.send).await.map(|_| true),
             Scenario::SqsCycle => {
-                succeed(client.send_prepared(&self.send).await?)?;
-                self.receive_and_delete(client).await
+                wire.send(&self.send).await?;
+                // A receive may find only what others are taking; a message is there for each of us.
+                while !self.receive_and_delete(wire).await? {
+                    if Instant::now() >= end {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
             }
-            Scenario::SqsCycleDeep => self.receive_and_delete(client).await,
+            Scenario::SqsCycleDeep => self.receive_and_delete(wire).await,
         }
     }
 
-    async fn receive_and_delete(&self, client: &mut Client) -> Result<(), String> {
-        let received = expect(client.send_prepared(&self.receive).await?)?;
-        let Some(handle) = received["Messages"][0]["ReceiptHandle"].as_str() else { return Ok(()) };
+    async fn receive_and_delete(&self, wire: &mut Wire) -> Result<bool, String> {
+        let received = wire.send(&self.receive).await?;
+        let Some(handle) = wire::text_member(received, "ReceiptHandle") else { return Ok(false) };
         let body = json!({ "QueueUrl": self.queue, "ReceiptHandle": handle });
-        succeed(client.json("sqs", "AmazonSQS.DeleteMessage", &body).await?)
+        let delete = self.signer.prepare_json("sqs", "AmazonSQS.DeleteMessage", &body)?.to_http1();
+        wire.send(&delete).await.map(|_| true)
     }
-}
-
-fn succeed(answer: Answer) -> Result<(), String> {
-    if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text())) }
 }
 
 fn expect(answer: Answer) -> Result<Value, String> {
@@ -194,28 +231,28 @@ pub async fn long_poll_wake(process: &Process, rounds: usize) -> Result<Duration
 /// Queues `messages` messages of 1 KB in batches of ten.
 pub async fn fill(process: &Process, messages: usize, clients: usize) -> Result<Figures, String> {
     let queue = create_queue(process.port, "deep").await?;
-    let port = process.port;
+    let entry = |id: usize| json!({ "Id": id.to_string(), "MessageBody": "x".repeat(1_024) });
+    let body = json!({ "QueueUrl": queue, "Entries": (0..10).map(entry).collect::<Vec<Value>>() });
+    let signer = Client::connect(process.port).await?;
+    let batch = Arc::new(signer.prepare_json("sqs", "AmazonSQS.SendMessageBatch", &body)?.to_http1());
+    let (port, batches) = (process.port, messages / 10);
     let (cpu, begin) = (process.cpu(), Instant::now());
-    let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..clients {
-        let queue = queue.clone();
-        workers.spawn(async move {
-            let mut client = Client::connect(port).await?;
+    let latencies = on_threads(clients, move |client| {
+        let batch = batch.clone();
+        async move {
+            let mut wire = Wire::connect(port).await?;
             let mut latencies = Vec::new();
-            for _ in 0..messages / 10 / clients {
-                let entry = |id: usize| json!({ "Id": id.to_string(), "MessageBody": "x".repeat(1_024) });
-                let entries: Vec<Value> = (0..10).map(entry).collect();
+            for _ in (client..batches).step_by(clients) {
                 let start = Instant::now();
-                let body = json!({ "QueueUrl": queue, "Entries": entries });
-                expect(client.json("sqs", "AmazonSQS.SendMessageBatch", &body).await?)?;
+                let answer = wire.send(&batch).await?;
+                if answer.windows(8).any(|window| window == b"\"Failed\"") {
+                    return Err(String::from_utf8_lossy(answer).into_owned());
+                }
                 latencies.push(start.elapsed());
             }
-            Ok::<_, String>(latencies)
-        });
-    }
-    let mut all = Vec::new();
-    while let Some(worker) = workers.join_next().await {
-        all.extend(worker.map_err(|error| error.to_string())??);
-    }
-    Ok(Figures::of(all, begin.elapsed(), process.cpu().saturating_sub(cpu)))
+            Ok(latencies)
+        }
+    })
+    .await?;
+    Ok(Figures::of(latencies, begin.elapsed(), process.cpu().saturating_sub(cpu)))
 }
