@@ -167,6 +167,10 @@ impl Kv for Postgres {
         Box::pin(rows::release(self, name, token))
     }
 
+    fn shared_time(&self) -> Option<BoxFuture<'_, Result<Timestamp, StoreError>>> {
+        Some(Box::pin(self.now()))
+    }
+
     fn name(&self) -> &'static str {
         "postgres"
     }

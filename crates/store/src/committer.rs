@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use pileus_core::Clock;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::acknowledge::{Acknowledgement, Acknowledger};
 use crate::engine::{Engine, EngineError};
 use crate::kv::{Change, Check, Direction, KeyRange, RangeCheck, SpaceMap};
 use crate::{Commit, Durability, Outcome, Space, StoreError, Topics, Version};
@@ -39,7 +40,7 @@ type Known = SpaceMap<Option<Version>>;
 
 pub(crate) struct Committer<E: Engine> {
     engine: Arc<E>,
-    topics: Topics,
+    acknowledger: Acknowledger,
     clock: Arc<dyn Clock>,
     requests: mpsc::Receiver<Message>,
     last_version: Version,
@@ -64,8 +65,15 @@ impl<E: Engine> Committer<E> {
             None => 0,
         };
         let (sender, requests) = mpsc::channel(QUEUE);
-        let committer =
-            Committer { engine, topics, clock, requests, last_version: reserved, reserved, failed_at: None };
+        let committer = Committer {
+            engine,
+            acknowledger: Acknowledger::new(topics),
+            clock,
+            requests,
+            last_version: reserved,
+            reserved,
+            failed_at: None,
+        };
         Ok((committer, sender))
     }
 
@@ -129,12 +137,12 @@ impl<E: Engine> Committer<E> {
                 return self.fail(batch, &error);
             }
         }
-        for ((commit, reply), outcome) in batch.drain(..).zip(answers) {
-            if outcome != Outcome::Conflict && !commit.notify.is_empty() {
-                self.topics.fire(&commit.notify);
-            }
-            let _ = reply.send(Ok(outcome)); // Nobody waits for it any more: it is committed all the same.
-        }
+        let done = batch.drain(..).zip(answers);
+        let acknowledgements = done.map(|((commit, reply), outcome)| {
+            let wakes = if outcome == Outcome::Conflict { Vec::new() } else { commit.notify };
+            Acknowledgement { reply, outcome, wakes }
+        });
+        self.acknowledger.send(acknowledgements.collect());
     }
 
     /// Validates one commit and adds its writes, or leaves no trace.

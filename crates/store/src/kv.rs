@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pileus_core::BoxFuture;
+use pileus_core::{BoxFuture, Timestamp};
 
 use crate::{StoreError, Subscription, Topic};
 
@@ -348,6 +348,12 @@ pub trait Kv: Read + 'static {
 
     fn limits(&self) -> Limits {
         Limits::DEFAULT
+    }
+
+    /// The time that all nodes of this store agree on: leases and heartbeats follow it. `None` when no other node can share
+    /// the store.
+    fn shared_time(&self) -> Option<BoxFuture<'_, Result<Timestamp, StoreError>>> {
+        None
     }
 
     /// The engine's name, for logs and `status`.

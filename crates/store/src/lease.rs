@@ -57,8 +57,8 @@ impl Lease {
         self.store.kv().renew_lease(&self.name, self.token, self.ttl).await
     }
 
-    pub async fn release(self) -> Result<(), StoreError> {
-        self.store.kv().release_lease(&self.name, self.token).await
+    pub async fn release(&self) -> Result<(), StoreError> {
+        self.store.release_lease(&self.name, self.token).await
     }
 }
 

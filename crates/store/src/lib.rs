@@ -9,6 +9,8 @@
 //! | `table.rs`      | typed tables with versioned values                                             |
 //! | `topic.rs`      | wake-ups                                                                       |
 //! | `lease.rs`      | leases with fencing tokens                                                     |
+//! | `membership.rs` | which nodes share the store: heartbeats, names                                  |
+//! | `cluster.rs`    | whose turn it is: background work divided among nodes                           |
 //! | `sequence.rs`   | blocks of numbers                                                              |
 //! | `due.rs`        | rows that become due, and their keys                                            |
 //! | `timer.rs`, `outbox.rs` | the two families of due rows                                             |
@@ -24,6 +26,7 @@
 
 #[cfg(feature = "bench")]
 pub mod bench;
+pub mod cluster;
 mod committer;
 pub mod due;
 mod embedded;
@@ -32,6 +35,7 @@ mod error;
 pub mod key;
 mod kv;
 pub mod lease;
+pub mod membership;
 pub mod outbox;
 pub mod runner;
 mod sequence;

@@ -124,9 +124,17 @@ impl Runner {
 
     async fn work_shard(&self, shard: u16, mut stopping: watch::Receiver<bool>) {
         let name = format!("{}/{shard}", self.due.name());
+        let mut turn = self.store.cluster().turn(name.clone());
         loop {
+            let claim = tokio::select! {
+                () = stopped(&mut stopping) => return,
+                claim = turn.come(&self.store) => claim,
+            };
             let worked = match self.store.lease(&name, self.pace.lease).await {
-                Ok(Some(lease)) => Shard::new(self, shard, lease).work(&mut stopping).await,
+                Ok(Some(lease)) => {
+                    let leave = turn.over(&self.store, claim);
+                    Shard::new(self, shard, lease).work(&mut stopping, leave).await
+                }
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -252,13 +260,21 @@ impl<'r> Shard<'r> {
         }
     }
 
-    /// Until the lease is lost, or the runner is stopped.
-    async fn work(mut self, stopping: &mut watch::Receiver<bool>) -> Result<(), StoreError> {
+    /// Until the lease is lost, the runner is stopped, or `leave` says that the shard is another node's and what was begun
+    /// has ended.
+    async fn work(
+        mut self,
+        stopping: &mut watch::Receiver<bool>,
+        leave: impl Future<Output = ()>,
+    ) -> Result<(), StoreError> {
         let clock = self.runner.store.clock().clone();
         let mut running = FuturesUnordered::new();
+        let mut leave = std::pin::pin!(leave);
+        let mut is_leaving = false;
         loop {
-            let mut look_at = self.renew_at.min(self.rescan_at);
-            for (job, version) in self.pick(&mut look_at).await? {
+            let mut look_at = if is_leaving { self.renew_at } else { self.renew_at.min(self.rescan_at) };
+            let picked = if is_leaving { Vec::new() } else { self.pick(&mut look_at).await? };
+            for (job, version) in picked {
                 let fence = Check {
                     space: Space::Sys,
                     key: crate::lease::fence_key(self.lease.name()),
@@ -266,8 +282,12 @@ impl<'r> Shard<'r> {
                 };
                 running.push(self.runner.work_row(job, version, fence));
             }
+            if is_leaving && running.is_empty() {
+                return self.lease.release().await;
+            }
             tokio::select! {
                 () = stopped(stopping) => return self.lease.release().await,
+                () = &mut leave, if !is_leaving => is_leaving = true,
                 Some((key, done)) = running.next(), if !running.is_empty() => {
                     self.busy.remove(&key);
                     if !done {

@@ -1,13 +1,16 @@
 //! `Store`: the handle that services hold.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use pileus_core::{Clock, Rng};
 
+use crate::cluster::Cluster;
 use crate::kv::SpaceMap;
 use crate::txn::{Assumptions, Done};
 use crate::{
@@ -27,11 +30,14 @@ struct Parts {
     kv: Arc<dyn Kv>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    cluster: Cluster,
+    /// Tokens of the leases held, by name.
+    leases: Mutex<HashMap<String, Version>>,
 }
 
 impl Store {
     pub fn new(kv: Arc<dyn Kv>, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Store {
-        Store(Arc::new(Parts { kv, clock, rng }))
+        Store(Arc::new(Parts { kv, clock, rng, cluster: Cluster::default(), leases: Mutex::default() }))
     }
 
     /// An empty store in memory.
@@ -49,6 +55,11 @@ impl Store {
 
     pub fn rng(&self) -> &Arc<dyn Rng> {
         &self.0.rng
+    }
+
+    /// How background work is divided among the nodes that share this store.
+    pub fn cluster(&self) -> &Cluster {
+        &self.0.cluster
     }
 
     pub fn limits(&self) -> Limits {
@@ -153,8 +164,33 @@ impl Store {
 
     /// Takes the lease `name` for `ttl`, unless someone holds it. Renew it after a third of that.
     pub async fn lease(&self, name: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
-        let token = self.0.kv.acquire_lease(name, ttl).await?;
-        Ok(token.map(|token| Lease::new(self.clone(), name.to_owned(), token, ttl)))
+        let Some(token) = self.0.kv.acquire_lease(name, ttl).await? else { return Ok(None) };
+        self.leases().insert(name.to_owned(), token);
+        Ok(Some(Lease::new(self.clone(), name.to_owned(), token, ttl)))
+    }
+
+    /// Gives back every lease that is held here, so that nobody has to wait for their ends. For a node that stops, once its
+    /// background work has.
+    pub async fn release_leases(&self) -> Result<(), StoreError> {
+        let held: Vec<_> = self.leases().drain().collect();
+        let releases = held.iter().map(|(name, token)| self.0.kv.release_lease(name, *token));
+        join_all(releases).await.into_iter().collect()
+    }
+
+    pub(crate) async fn release_lease(&self, name: &str, token: Version) -> Result<(), StoreError> {
+        self.forget_lease(name, token);
+        self.0.kv.release_lease(name, token).await
+    }
+
+    fn forget_lease(&self, name: &str, token: Version) {
+        let mut leases = self.leases();
+        if leases.get(name) == Some(&token) {
+            leases.remove(name);
+        }
+    }
+
+    fn leases(&self) -> MutexGuard<'_, HashMap<String, Version>> {
+        self.0.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `block` numbers that nobody was given before, greater than all given before. The first is 1. Each call is a durable
