@@ -5,6 +5,8 @@
 //! with one fsync, and only then answers all of them, the refused too: a refused transaction that ran again before the
 //! batch is visible would read the same old values and lose again.
 
+mod acknowledge;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use pileus_core::Clock;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::acknowledge::{Acknowledgement, Acknowledger};
+use self::acknowledge::{Acknowledgement, Acknowledger};
 use crate::engine::{Engine, EngineError};
 use crate::kv::{Change, Check, Direction, KeyRange, RangeCheck, SpaceMap};
 use crate::{Commit, Durability, Outcome, Space, StoreError, Topics, Version};

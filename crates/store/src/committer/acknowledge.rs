@@ -72,7 +72,11 @@ mod tests {
         (Acknowledgement { reply, outcome: Outcome::Committed(3), wakes }, answer)
     }
 
-    fn check(topics: &Topics, acknowledger: &Acknowledger, wait: impl Fn(oneshot::Receiver<Result<Outcome, StoreError>>) -> Result<Outcome, StoreError>) {
+    fn check(
+        topics: &Topics,
+        acknowledger: &Acknowledger,
+        wait: impl Fn(oneshot::Receiver<Result<Outcome, StoreError>>) -> Result<Outcome, StoreError>,
+    ) {
         let mut subscription = topics.subscribe(&"a".into());
         let (acknowledgement, answer) = acknowledgement();
         acknowledger.send(vec![acknowledgement]);
