@@ -69,7 +69,36 @@ pub fn status(node: Node) -> Result<(), String> {
     let version = health.get("version").and_then(Value::as_str).unwrap_or("?");
     println!("pileus {version} answers on port {}", node.port);
     println!("services: {}", names.join(", "));
+    let answer = ask(node.port, "GET", "/_pileus/nodes", None)?;
+    let nodes = answer.get("nodes").and_then(Value::as_array).cloned().unwrap_or_default();
+    if !nodes.is_empty() {
+        let asked = answer.get("asked").and_then(Value::as_str).unwrap_or_default();
+        print!("{}", table(&nodes, asked));
+    }
     Ok(())
+}
+
+/// The nodes that share a store, a line for each; a star marks the one that was asked.
+fn table(nodes: &[Value], asked: &str) -> String {
+    let mut text = format!(
+        "\n  {:<16} {:<9} {:<10} {:<22} {:<21} {}\n",
+        "NODE", "STATE", "VERSION", "ADDRESS", "SINCE", "LAST SEEN"
+    );
+    for node in nodes {
+        let word = |key: &str| node.get(key).and_then(Value::as_str).unwrap_or("?");
+        let seen = node.get("seen_seconds_ago").and_then(Value::as_f64).unwrap_or(0.0);
+        let since = word("since").split('.').next().unwrap_or_default().trim_end_matches('Z');
+        text.push_str(&format!(
+            "{} {:<16} {:<9} {:<10} {:<22} {:<21} {seen:.0} s ago\n",
+            if word("name") == asked { '*' } else { ' ' },
+            word("name"),
+            word("state"),
+            word("version"),
+            word("address"),
+            since,
+        ));
+    }
+    text
 }
 
 pub fn clock(args: ClockArgs) -> Result<(), String> {
@@ -162,6 +191,20 @@ pub fn ca(ca: Ca) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_are_listed_and_the_asked_one_is_marked() {
+        let nodes = [
+            json!({ "name": "a", "state": "working", "version": "1.0", "address": "10.0.0.1:4566",
+                    "since": "2026-01-01T00:00:00.000Z", "seen_seconds_ago": 0.6 }),
+            json!({ "name": "b", "state": "gone" }),
+        ];
+        let text = table(&nodes, "a");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[2].starts_with("* a ") && lines[2].contains("10.0.0.1:4566"), "{text}");
+        assert!(lines[2].contains("2026-01-01T00:00:00 ") && lines[2].ends_with("1 s ago"), "{text}");
+        assert!(lines[3].starts_with("  b ") && lines[3].contains("gone"), "{text}");
+    }
 
     #[test]
     fn durations_are_read_with_their_unit() {

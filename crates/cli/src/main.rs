@@ -1,5 +1,6 @@
 //! The `pileus` binary: starts a node, or asks a running one.
 
+mod admin;
 mod ask;
 mod client;
 mod doctor;
@@ -42,6 +43,8 @@ enum Command {
     Clock(ask::ClockArgs),
     /// Forget everything that the node holds
     Reset(ask::Reset),
+    /// Move a whole cloud between stores, and back it up
+    Admin(admin::Admin),
     /// Questions about identities and permissions
     Iam(ask::Iam),
     /// Print the certificate of the cloud's own authority
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Clock(clock) => ask::clock(clock),
         Command::Reset(reset) => ask::reset(reset),
+        Command::Admin(admin) => admin::run(admin),
         Command::Iam(iam) => ask::iam(iam),
         Command::Ca(ca) => ask::ca(ca),
         Command::Operations => operations(),

@@ -2,7 +2,8 @@
 //!
 //! | Path                           | Method | Does                                                       |
 //! |--------------------------------|--------|------------------------------------------------------------|
-//! | `/_pileus/health`              | GET    | which services answer                                      |
+//! | `/_pileus/health`              | GET    | which services answer; 503 when another node should be asked |
+//! | `/_pileus/nodes`               | GET    | the nodes that share this one's store                      |
 //! | `/_pileus/version`             | GET    | the version                                                |
 //! | `/_pileus/clock`               | GET    | the time, whether it stands still, how far it is ahead     |
 //! | `/_pileus/clock`               | POST   | `{"advance_seconds": n}`, `{"freeze": true}`, `{"resume": true}` |
@@ -11,7 +12,8 @@
 //! | `/_pileus/iam/denials`         | GET    | the latest refusals and why (`?request_id=` for one)        |
 //! | `/metrics`                     | GET    | counters for Prometheus                                    |
 //!
-//! With `control` off (the `server` profile) clock, reset and refusals answer 404.
+//! With `control` off (the `server` profile) clock, reset and refusals answer 404, and the nodes are told to this machine only.
+//! Where several nodes share a store, its clock cannot be moved, nor its state be dropped: the other nodes would not follow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +49,12 @@ async fn control(shared: &Arc<Shared>, inbound: Inbound) -> Response {
         "/_pileus/health" | "/_localstack/health" if get => health(shared),
         "/_pileus/version" if get => answer(StatusCode::OK, json!({ "version": env!("CARGO_PKG_VERSION") })),
         "/_pileus/clock" if get && shared.config.control => clock(shared),
+        "/_pileus/nodes" if get && (shared.config.control || is_local(&inbound)) => nodes(shared).await,
+        "/_pileus/clock" | "/_pileus/state/reset" | "/_localstack/state/reset"
+            if post && shared.config.control && shared.joined.is_some() =>
+        {
+            refuse(StatusCode::CONFLICT, "several nodes share this cloud: the others would not follow")
+        }
         "/_pileus/clock" if post && shared.config.control => move_clock(shared, inbound.body).await,
         "/_pileus/ca" if get => match &shared.ca_pem {
             Some(pem) => plain(StatusCode::OK, "application/x-pem-file", pem.clone()),
@@ -74,8 +82,29 @@ fn health(shared: &Shared) -> Response {
     let services = shared.platform().services();
     let states: serde_json::Map<String, Value> =
         services.iter().map(|name| ((*name).to_owned(), json!("running"))).collect();
-    let body = json!({ "services": states, "edition": "pileus", "version": env!("CARGO_PKG_VERSION") });
-    answer(StatusCode::OK, body)
+    let mut body = json!({ "services": states, "edition": "pileus", "version": env!("CARGO_PKG_VERSION") });
+    match shared.joined.as_ref().and_then(|joined| joined.refusal()) {
+        None => answer(StatusCode::OK, body),
+        Some(reason) => {
+            body["error"] = json!(reason);
+            answer(StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+    }
+}
+
+async fn nodes(shared: &Shared) -> Response {
+    let name = &shared.config.name;
+    let Some(joined) = &shared.joined else {
+        return answer(StatusCode::OK, json!({ "asked": name, "nodes": [] }));
+    };
+    match joined.members().await {
+        Ok(nodes) => answer(StatusCode::OK, json!({ "asked": name, "nodes": nodes })),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+fn is_local(inbound: &Inbound) -> bool {
+    inbound.peer.is_some_and(|peer| peer.ip().is_loopback())
 }
 
 fn clock(shared: &Shared) -> Response {

@@ -6,14 +6,18 @@
 //! | `services.rs`  | the list of services: the one place that names them all                |
 //! | `compose.rs`   | a node's platform from injected parts: what `Node` and simulations share |
 //! | `node.rs`      | `Node`: opens the store, builds the platform, starts and stops it all  |
+//! | `member.rs`    | this node among those that share its store                              |
+//! | `backup.rs`     | online backups, for who may write into the data directory               |
 //! | `server.rs`    | the listener: HTTP/1.1, h2c and TLS on one port                        |
 //! | `outbound.rs`  | the node's way to the world outside                                    |
 //! | `tls.rs`       | the cloud's own certificate authority                                  |
 //! | `control.rs`   | `/_pileus/`, `/_localstack/`, `/metrics`                               |
 
+pub mod backup;
 mod compose;
 mod config;
 mod control;
+mod member;
 mod node;
 mod outbound;
 mod server;
@@ -22,4 +26,4 @@ pub mod tls;
 
 pub use compose::{Parts, compose};
 pub use config::{DatabaseUrl, Engine, NodeConfig};
-pub use node::{Node, StartError};
+pub use node::{Node, StartError, open_store};

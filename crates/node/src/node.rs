@@ -11,14 +11,17 @@ use bytes::Bytes;
 use pileus_blobs::{BlobError, Blobs};
 use pileus_core::{AccountId, Clock, Ids, Rng};
 use pileus_platform::{MovableClock, Platform, SystemRng};
-use pileus_store::{Batch, DiskOptions, Durability, KeyRange, Space, Store, StoreError};
+use pileus_store::membership::JoinError;
+use pileus_store::{Batch, DiskOptions, Durability, Space, Store, StoreError, transfer};
 use pileus_svc_iam::{Credentials, create_administrator};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::backup::{self, Backups};
 use crate::compose::{Parts, compose};
 use crate::config::{Engine, NodeConfig};
+use crate::member::{self, Joined};
 use crate::outbound::HttpsClient;
 use crate::{server, tls};
 
@@ -28,6 +31,7 @@ pub struct Node {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    _backups: Option<Backups>,
 }
 
 /// What connections reach.
@@ -39,13 +43,15 @@ pub(crate) struct Shared {
     store: Store,
     blobs: Blobs,
     rng: Arc<dyn Rng>,
+    /// This node among others; `None` when the store is its alone.
+    pub(crate) joined: Option<Joined>,
     /// Replaced as a whole when the state is reset, so that no service keeps a memory of what is gone.
     running: RwLock<Running>,
 }
 
 struct Running {
     platform: Platform,
-    _workers: JoinSet<()>,
+    workers: JoinSet<()>,
 }
 
 /// Why a node did not start, in words for the operator.
@@ -63,6 +69,10 @@ pub enum StartError {
     Store(#[from] pileus_store::StoreError),
     #[error("{0}")]
     Blobs(#[from] BlobError),
+    #[error("{0}")]
+    Join(#[from] JoinError),
+    #[error("an import into this store was interrupted: repeat it with `pileus admin import --replace`")]
+    Unfinished,
     #[error("{0}")]
     Init(String),
     #[error("{0}")]
@@ -88,6 +98,9 @@ impl Node {
         let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
         let store = open_store(&config, Arc::new(clock.clone()), rng.clone()).await?;
         let blobs = open_blobs(&config, Arc::new(clock.clone()), rng.clone())?;
+        if transfer::is_unfinished(&store).await? {
+            return Err(StartError::Unfinished);
+        }
         if let Some(ahead) =
             store.get(Space::Sys, CLOCK_AHEAD).await?.and_then(|value| value[..].try_into().ok())
         {
@@ -96,12 +109,14 @@ impl Node {
         let (acceptor, ca_pem) =
             if config.tls { Some(tls_acceptor(&config, &store).await?).unzip() } else { (None, None) };
         let config = NodeConfig { listen: address, ..config };
+        let joined = member::join(&config, &store, rng.as_ref()).await?;
+        let backups = backup::serve(&config, &store);
         let running = Running::start(&config, &clock, &rng, &store, &blobs).await?;
         let running = RwLock::new(running);
-        let shared = Arc::new(Shared { config, clock, ca_pem, store, blobs, rng, running });
+        let shared = Arc::new(Shared { config, clock, ca_pem, store, blobs, rng, joined, running });
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(server::serve(listener, acceptor, shared.clone(), stopped));
-        Ok(Node { shared, address, stop, serving })
+        Ok(Node { shared, address, stop, serving, _backups: backups })
     }
 
     /// Creates a cloud's first administrator in `account`, without starting the node: a user with a key.
@@ -126,11 +141,20 @@ impl Node {
         self.shared.platform()
     }
 
-    /// Takes no more connections, lets open requests end (at most 10 s), closes the store.
+    /// Takes no more connections, lets open requests end (at most 10 s), closes the store. Among other nodes it first hands
+    /// them its background work.
     pub async fn stop(self) -> Result<(), StartError> {
+        if let Some(joined) = &self.shared.joined {
+            joined.drain().await;
+            self.shared.stop_workers().await;
+            member::release_leases(&self.shared.store).await;
+        }
         self.stop.send_replace(true);
         if let Err(error) = self.serving.await {
             tracing::error!(%error, "the listener did not end well");
+        }
+        if let Some(joined) = &self.shared.joined {
+            joined.leave().await;
         }
         self.shared.store.close().await?;
         Ok(())
@@ -142,9 +166,15 @@ impl Shared {
         self.running.read().unwrap_or_else(PoisonError::into_inner).platform.clone()
     }
 
+    async fn stop_workers(&self) {
+        let mut workers =
+            std::mem::take(&mut self.running.write().unwrap_or_else(PoisonError::into_inner).workers);
+        workers.shutdown().await;
+    }
+
     /// Forgets everything but the moved clock: resources, identities, messages, sessions.
     pub(crate) async fn reset(&self) -> Result<(), StartError> {
-        wipe(&self.store).await?;
+        transfer::wipe(&self.store).await?;
         self.blobs.clear().await?;
         let running = Running::start(&self.config, &self.clock, &self.rng, &self.store, &self.blobs).await?;
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;
@@ -178,7 +208,7 @@ impl Running {
         let platform = compose(config, parts).await?;
         let mut workers = JoinSet::new();
         platform.start_workers(&mut workers);
-        Ok(Running { platform, _workers: workers })
+        Ok(Running { platform, workers })
     }
 }
 
@@ -217,26 +247,6 @@ fn open_blobs(config: &NodeConfig, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> 
             Blobs::files(files(), clock, rng)?
         }
     })
-}
-
-/// Deletes every row but the store's own and the node's (leases, sequences, session key, clock).
-async fn wipe(store: &Store) -> Result<(), StoreError> {
-    for space in Space::ALL.into_iter().filter(|space| *space != Space::Sys) {
-        // Each page starts where the last one ended, so that deleted rows are not stepped over again.
-        let mut range = KeyRange::default();
-        loop {
-            let page = store.scan(space, &range, 500).await?;
-            let Some(last) = page.entries.last().map(|entry| entry.key.clone()) else { break };
-            let batch =
-                page.entries.into_iter().fold(Batch::new(), |batch, entry| batch.delete(space, entry.key));
-            store.write(batch, Durability::Durable).await?;
-            range = range.after(&last);
-            if !page.more {
-                break;
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn tls_acceptor(

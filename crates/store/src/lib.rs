@@ -15,6 +15,7 @@
 //! | `due.rs`        | rows that become due, and their keys                                            |
 //! | `timer.rs`, `outbox.rs` | the two families of due rows                                             |
 //! | `runner.rs`     | hands due rows to handlers, shard by shard, under leases                        |
+//! | `transfer.rs`   | a whole store as one file: export, import, backup                               |
 //! | `embedded.rs`   | what the embedded engines share: `Kv` over an engine in this process            |
 //! | `committer.rs`  | group commit                                                                   |
 //! | `engine/`       | memory, fjall, redb                                                            |
@@ -45,6 +46,7 @@ pub mod table;
 pub mod testing;
 pub mod timer;
 mod topic;
+pub mod transfer;
 mod txn;
 
 pub use engine::{DiskOptions, fjall, memory, redb};

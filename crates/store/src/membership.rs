@@ -152,8 +152,7 @@ impl Membership {
     }
 
     pub async fn members(&self) -> Result<Vec<Member>, StoreError> {
-        let Some(now) = now(&self.store).await? else { return Ok(Vec::new()) };
-        Ok(self.rows().await?.into_iter().map(|(name, row)| member(name, row, now)).collect())
+        present(&self.store).await
     }
 
     /// Background work goes to the others; requests are still served.
@@ -203,7 +202,7 @@ impl Membership {
     /// Learns who is here, and forgets who has been gone for long.
     async fn look(&self, now: Timestamp) -> Result<(), StoreError> {
         let (mut working, mut forgotten) = (Vec::new(), Batch::new());
-        for (name, row) in self.rows().await? {
+        for (name, row) in rows(&self.store).await? {
             if Timestamp::from_millis(row.seen as i64) + FORGOTTEN <= now {
                 forgotten = NODES.delete_in(forgotten, &name);
                 continue;
@@ -220,10 +219,16 @@ impl Membership {
         self.store.cluster().set(View::Among { me: self.me.name.clone(), working });
         Ok(())
     }
+}
 
-    async fn rows(&self) -> Result<Vec<(String, Row)>, StoreError> {
-        Ok(NODES.scan(&self.store, &NODES.all(), MAX_NODES).await?.rows)
-    }
+/// The nodes that share a store, seen from outside; none when it cannot be shared.
+pub async fn present(store: &Store) -> Result<Vec<Member>, StoreError> {
+    let Some(now) = now(store).await? else { return Ok(Vec::new()) };
+    Ok(rows(store).await?.into_iter().map(|(name, row)| member(name, row, now)).collect())
+}
+
+async fn rows(store: &Store) -> Result<Vec<(String, Row)>, StoreError> {
+    Ok(NODES.scan(store, &NODES.all(), MAX_NODES).await?.rows)
 }
 
 /// Writes this node's row, unless another one that may be alive holds the name: then its row is returned.
