@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pileus_blobs::Blobs;
-use pileus_core::{Clock, Ids, Rng};
+use pileus_core::{BoxFuture, Clock, Ids, Rng};
 use pileus_store::Store;
 use pileus_wire::route::Hosts;
 use pileus_wire::sigv4::SigningKeys;
@@ -17,7 +17,7 @@ use crate::identity::Identities;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::parsed::ParsedPolicies;
-use crate::service::{ResourcePolicyFn, Service, WorkerFn};
+use crate::service::{ResourcePolicyFn, Service};
 use crate::session::Sealer;
 
 /// A node's services and what they share. Cheap to clone.
@@ -216,12 +216,17 @@ impl Platform {
 
     /// Starts every service's background workers; they end when `stop` is dropped or the runtime ends.
     pub fn start_workers(&self, tasks: &mut tokio::task::JoinSet<()>) {
-        for service in self.0.services.values() {
-            for (name, worker) in &service.workers {
-                let (service, worker): (_, &WorkerFn) = (service.name, worker);
-                tracing::debug!(service, worker = name, "background worker starts");
-                tasks.spawn(worker(self.clone()));
-            }
+        for (service, worker, work) in self.workers() {
+            tracing::debug!(service, worker, "background worker starts");
+            tasks.spawn(work);
         }
+    }
+
+    /// Every service's background workers, by the names of the service and the worker, for who runs them otherwise.
+    pub fn workers(&self) -> Vec<(&'static str, &'static str, BoxFuture<'static, ()>)> {
+        let services = self.services();
+        let services = services.into_iter().filter_map(|name| self.service(name));
+        let workers = services.flat_map(|service| service.workers.iter().map(move |worker| (service, worker)));
+        workers.map(|(service, (name, worker))| (service.name, *name, worker(self.clone()))).collect()
     }
 }
