@@ -4,6 +4,8 @@ use pileus_platform::Service;
 
 pub fn all() -> Vec<Service> {
     vec![
+        pileus_svc_dynamodb::service(),
+        pileus_svc_dynamodb::streams(),
         pileus_svc_ec2::service(),
         pileus_svc_iam::service(),
         pileus_svc_lambda::service(),

@@ -1,0 +1,6 @@
+//! DynamoDB as types. `gen.rs` is written by `cargo xtask models gen dynamodb` from `ops.txt` and the model.
+
+#[path = "gen.rs"]
+mod generated;
+
+pub use generated::*;

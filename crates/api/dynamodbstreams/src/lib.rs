@@ -1,0 +1,6 @@
+//! DynamoDB Streams as types. `gen.rs` is written by `cargo xtask models gen dynamodbstreams` from `ops.txt` and the model.
+
+#[path = "gen.rs"]
+mod generated;
+
+pub use generated::*;
