@@ -3,7 +3,8 @@
 //! - dependencies point one way, and no service depends on another;
 //! - no file of ours is over 600 lines without a `// long: reason` line;
 //! - no word that does not belong in the project;
-//! - every crate takes the workspace's lints.
+//! - every crate takes the workspace's lints;
+//! - what simulations run draws no chance of tokio's own.
 //!
 //! Side doors of time, chance and ids are clippy's to find (`clippy.toml`), generated files `models gen --check`'s.
 
@@ -39,6 +40,7 @@ pub fn run() -> Result<(), String> {
         long_file(&file, &text, &mut faults);
         words(&file, &text, &mut faults);
         lints(&file, &text, &mut faults);
+        selects(&file, &text, &mut faults);
     }
     if faults.is_empty() {
         return Ok(());
@@ -116,5 +118,17 @@ fn lints(file: &Path, text: &str, faults: &mut Vec<String>) {
         && file.parent().is_some_and(|dir| dir != Path::new(""));
     if is_crate && text.contains("[package]") && !text.contains("[lints]\nworkspace = true") {
         faults.push(format!("{}: without the workspace's lints", file.display()));
+    }
+}
+
+/// `select!` begins with a branch that it draws from a generator of its own, unless it is told not to.
+fn selects(file: &Path, text: &str, faults: &mut Vec<String>) {
+    let is_simulated = file.starts_with("services") || file.starts_with("crates/store/src");
+    let lines: Vec<&str> = text.lines().collect();
+    let of_chance = lines.windows(2).position(|pair| {
+        pair[0].trim_end().ends_with("select! {") && pair[1].trim() != "biased;"
+    });
+    if let Some(at) = of_chance.filter(|_| is_simulated) {
+        faults.push(format!("{}:{}: a select! that is not `biased;` is not the seed's", file.display(), at + 1));
     }
 }

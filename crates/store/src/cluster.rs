@@ -104,6 +104,7 @@ impl Turn {
         let jitter = Duration::from_millis(store.rng().below(STAND_IN_AFTER.as_millis() as u64 / 4));
         let stand_in = clock.sleep_until(clock.now() + STAND_IN_AFTER + jitter);
         tokio::select! {
+            biased;
             // It also ends when the store is gone: whoever asks that finds out.
             () = async { drop(self.views.wait_for(|view| view.is_mine(&self.work)).await) } => Claim::Own,
             () = stand_in => Claim::StandIn,
@@ -157,6 +158,7 @@ where
             Ok(Some(lease)) => {
                 let lease = Arc::new(lease);
                 tokio::select! {
+                    biased;
                     () = work(Part { shard, lease: lease.clone() }) => {}
                     () = keep(store, &lease) => {}
                     () = turn.over(store, claim) => {}
@@ -181,6 +183,7 @@ async fn keep(store: &Store, lease: &Lease) {
         clock.sleep_until(next).await;
         let begin = clock.now();
         tokio::select! {
+            biased;
             answer = lease.renew() => match answer {
                 Ok(true) => renewed = begin,
                 Ok(false) => return,

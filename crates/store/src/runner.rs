@@ -127,6 +127,7 @@ impl Runner {
         let mut turn = self.store.cluster().turn(name.clone());
         loop {
             let claim = tokio::select! {
+                biased;
                 () = stopped(&mut stopping) => return,
                 claim = turn.come(&self.store) => claim,
             };
@@ -147,6 +148,7 @@ impl Runner {
             };
             let rested = self.store.clock().sleep_until(self.store.clock().now() + pause);
             tokio::select! {
+                biased;
                 () = stopped(&mut stopping) => return,
                 () = rested => {}
             }
@@ -286,6 +288,7 @@ impl<'r> Shard<'r> {
                 return self.lease.release().await;
             }
             tokio::select! {
+                biased;
                 () = stopped(stopping) => return self.lease.release().await,
                 () = &mut leave, if !is_leaving => is_leaving = true,
                 Some((key, done)) = running.next(), if !running.is_empty() => {
