@@ -24,7 +24,7 @@ pub fn begin(cloud: &Cloud, rates: &Rates, until: Duration) {
                 if cloud.world().now() >= until {
                     return;
                 }
-                let node = rng.below(cloud.len() as u64) as usize;
+                let node = rng.below(cloud.size() as u64) as usize;
                 kind.begin(&cloud, node);
                 cloud.world().sleep(Duration::from_millis(1 + rng.below(longest))).await;
                 kind.end(&cloud, node);

@@ -71,7 +71,7 @@ pub enum Trouble {
     /// It did nothing.
     Refused { code: String, message: String },
     /// It did what it should, or nothing, or will yet.
-    Unknown(String),
+    Unknown { reason: String },
 }
 
 impl Cloud {
@@ -107,12 +107,9 @@ impl Cloud {
         &self.0.faults
     }
 
-    pub fn len(&self) -> usize {
+    /// How many nodes there are.
+    pub fn size(&self) -> usize {
         self.slots().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Starts a node with nothing in its memory. It is up once it has read from the store what it needs.
@@ -224,12 +221,17 @@ impl Cloud {
         let answer = self.on(running, async move { cx.call(operation, input).await }).await;
         let result = match answer {
             Some(answer) => answer.map_err(Trouble::from),
-            None => Err(Trouble::Unknown("the node crashed".to_owned())),
+            None => Err(Trouble::Unknown { reason: "the node crashed".to_owned() }),
         };
         let node = running.node;
         match &result {
             Ok(_) => world.note(format_args!("node {node}: {service}:{name} is done")),
-            Err(trouble) => world.note(format_args!("node {node}: {service}:{name}: {trouble:?}")),
+            Err(Trouble::Refused { code, message }) => {
+                world.note(format_args!("node {node}: {service}:{name} is refused: {code}: {message}"));
+            }
+            Err(Trouble::Unknown { reason }) => {
+                world.note(format_args!("node {node}: {service}:{name} has no answer: {reason}"));
+            }
         }
         Call { node, began, ended: world.now(), now, ended_at: running.clock.millis(), result }
     }
@@ -255,7 +257,7 @@ impl From<Fault> for Trouble {
         if fault.is_sender_fault {
             return Trouble::Refused { code: fault.code.into_owned(), message: fault.message };
         }
-        Trouble::Unknown(format!("{}: {}", fault.code, fault.message))
+        Trouble::Unknown { reason: format!("{}: {}", fault.code, fault.message) }
     }
 }
 

@@ -31,9 +31,9 @@ impl Bug {
 
     pub fn parse(name: &str) -> Result<Bug, String> {
         let found = Bug::ALL.iter().find(|(known, _)| *known == name);
-        found.map(|(_, bug)| *bug).ok_or_else(|| {
-            format!("there is no bug {name:?}: {}", Bug::ALL.map(|(name, _)| name).join(", "))
-        })
+        found
+            .map(|(_, bug)| *bug)
+            .ok_or_else(|| format!("there is no bug {name:?}: {}", Bug::ALL.map(|(name, _)| name).join(", ")))
     }
 }
 

@@ -22,6 +22,9 @@ struct Args {
     /// With --seed: only the outcome
     #[arg(long)]
     quiet: bool,
+    /// With --seed: what the nodes log, too
+    #[arg(long)]
+    log: bool,
     /// Break the store: loses-commits, skips-checks, reads-the-past, shares-leases
     #[arg(long, value_parser = Bug::parse)]
     bug: Option<Bug>,
@@ -48,7 +51,11 @@ fn main() -> ExitCode {
 }
 
 fn one(seed: u64, args: &Args) -> ExitCode {
-    let _ = tracing_subscriber::fmt().without_time().with_max_level(tracing::Level::WARN).try_init();
+    if args.log {
+        let log =
+            tracing_subscriber::fmt().without_time().with_ansi(false).with_max_level(tracing::Level::DEBUG);
+        log.init();
+    }
     match run(seed, Options { is_trace_shown: !args.quiet, bug: args.bug }) {
         Ok(report) => {
             println!("seed {seed}: {report:#?}");

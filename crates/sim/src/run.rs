@@ -19,7 +19,7 @@ use crate::world::{Ended, Owner, World};
 /// No simulation takes so many steps unless something turns in circles.
 const MAX_STEPS: u64 = 20_000_000;
 /// After the trouble every visibility timeout and retry ends within it, also by a clock that is behind.
-const SETTLE: Duration = Duration::from_secs(70);
+const SETTLE: Duration = Duration::from_secs(50);
 
 /// What to simulate.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,7 +60,8 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Broken> {
     let rates = Rates::draw(&world);
     world.note(format_args!("{rates:?}"));
     let faults = Arc::new(Faults::new(Rates { latency: rates.latency, ..Rates::CALM }));
-    let server = Server::open(&world, faults.clone(), options.bug).map_err(|error| broken(error.to_string()))?;
+    let server =
+        Server::open(&world, faults.clone(), options.bug).map_err(|error| broken(error.to_string()))?;
     let rng = world.rng("run", 0);
     let nodes = 2 + rng.below(3);
     let skew = u64::try_from(rates.skew.as_millis()).unwrap_or(0);
@@ -101,7 +102,7 @@ async fn script(cloud: Cloud, rates: Rates, work: Arc<std::sync::Mutex<String>>)
     let is_chosen = |bit: u64| chosen & (1 << bit) != 0;
     let jobs = is_chosen(0).then(|| Jobs::create(&crew, rates.skew));
     let leases = is_chosen(1).then(|| Leases::create(&crew));
-    (0..cloud.len()).for_each(|node| cloud.start(node));
+    (0..cloud.size()).for_each(|node| cloud.start(node));
     let standard = if is_chosen(2) { Some(Queue::create(&crew, "jobs", false).await?) } else { None };
     let fifo = if is_chosen(3) { Some(Queue::create(&crew, "orders", true).await?) } else { None };
     let access = if is_chosen(4) { Some(Access::create(&crew).await?) } else { None };
@@ -117,7 +118,7 @@ async fn script(cloud: Cloud, rates: Rates, work: Arc<std::sync::Mutex<String>>)
 
     world.note(format_args!("the trouble ends"));
     cloud.faults().set(Rates { latency: rates.latency, ..Rates::CALM });
-    for node in 0..cloud.len() {
+    for node in 0..cloud.size() {
         cloud.faults().heal(node);
         world.resume(Owner::Node(node));
     }

@@ -68,7 +68,8 @@ impl Switch {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(value)] += 1;
         let turns = self.turns();
         let settled = turns.iter().rposition(|turn| turn.ended.is_some_and(|end| end <= began)).unwrap_or(0);
-        let possible = turns[settled..].iter().filter(|turn| turn.began <= ended).any(|turn| turn.to == value);
+        let possible =
+            turns[settled..].iter().filter(|turn| turn.began <= ended).any(|turn| turn.to == value);
         if possible {
             return Ok(());
         }
@@ -144,7 +145,7 @@ impl Access {
     async fn settle<T>(&self, switch: &Switch, call: &Call<T>, rng: &SeededRng) {
         match &call.result {
             Ok(_) => switch.end(call.ended),
-            Err(Trouble::Unknown(_)) => self.cloud().world().sleep(SETTLED).await,
+            Err(Trouble::Unknown { .. }) => self.cloud().world().sleep(SETTLED).await,
             Err(Trouble::Refused { code, message }) => {
                 self.0.crew.check(Err(format!("the {} was refused: {code}: {message}", switch.name)));
             }
@@ -174,7 +175,7 @@ impl Access {
             Err(Trouble::Refused { code, message }) => {
                 return Err(format!("a list was refused: {code}: {message}"));
             }
-            Err(Trouble::Unknown(_)) => return Ok(()),
+            Err(Trouble::Unknown { .. }) => return Ok(()),
         };
         self.0.policy.saw(is_allowed, call.began, call.ended, call.node)
     }
@@ -182,7 +183,8 @@ impl Access {
     async fn read_key(&self, running: &Running) -> Result<(), String> {
         let world = self.cloud().world();
         let (platform, id, began) = (running.platform.clone(), self.0.key_id.clone(), world.now());
-        let found = self.cloud().on(running, async move { platform.identities().access_key(&id).await }).await;
+        let found =
+            self.cloud().on(running, async move { platform.identities().access_key(&id).await }).await;
         match found {
             Some(Ok(Some(key))) => self.0.key.saw(key.is_active, began, world.now(), running.node),
             Some(Ok(None)) => Err(format!("node {} does not know the key", running.node)),

@@ -21,6 +21,8 @@ use crate::workload::Crew;
 
 const KIND: &str = "simulation";
 const CLIENTS: u64 = 2;
+/// After the trouble the runners go on for so long: within it a lost lease ends, and every retry is made.
+const CLOSING: Duration = Duration::from_secs(45);
 
 #[derive(Clone)]
 pub struct Jobs(Arc<Parts>);
@@ -55,7 +57,7 @@ impl Jobs {
     pub fn create(crew: &Crew, skew: Duration) -> Jobs {
         let pace = Pace {
             parallel: 4,
-            lease: Duration::from_secs(6),
+            lease: Duration::from_secs(15),
             first_retry: Duration::from_millis(200),
             max_retry: Duration::from_secs(4),
             rescan: Duration::from_secs(15),
@@ -77,7 +79,12 @@ impl Jobs {
             let (jobs, running, rng) = (jobs.clone(), running.clone(), rng.clone());
             async move { jobs.deliver(&running, &rng, job) }
         };
-        runner.on(KIND, deliver).run(std::future::pending()).await;
+        runner.on(KIND, deliver).run(self.closing()).await;
+    }
+
+    /// Long enough after the trouble for everything to be done.
+    fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.cloud().world().sleep_until(self.0.crew.until + CLOSING)
     }
 
     fn deliver(&self, running: &Running, rng: &SeededRng, job: Job) -> Result<(), Failure> {
@@ -101,7 +108,7 @@ impl Jobs {
             let (jobs, running) = (jobs.clone(), running.clone());
             async move { jobs.fire(&running, job).await }
         };
-        runner.on(KIND, fire).run(std::future::pending()).await;
+        runner.on(KIND, fire).run(self.closing()).await;
     }
 
     async fn fire(&self, running: &Running, job: Job) -> Result<(), Failure> {

@@ -79,7 +79,9 @@ struct Delete {
 enum Outcome {
     /// Under way, or without an answer.
     Open,
-    Done { ended: Duration },
+    Done {
+        ended: Duration,
+    },
     Refused,
 }
 
@@ -91,8 +93,6 @@ pub struct Held {
     pub handle: String,
     pub count: u64,
 }
-
-
 
 impl Ledger {
     pub fn new(rules: Rules) -> Ledger {
@@ -139,7 +139,12 @@ impl Ledger {
     }
 
     /// A receive ended. `timeout` in milliseconds.
-    pub fn received(&mut self, place: Place, call: Call<Vec<Message>>, timeout: u64) -> Result<Vec<Held>, String> {
+    pub fn received(
+        &mut self,
+        place: Place,
+        call: Call<Vec<Message>>,
+        timeout: u64,
+    ) -> Result<Vec<Held>, String> {
         let Call { began, ended, now, ended_at, result, .. } = call;
         let messages = match result {
             Ok(messages) => {
@@ -149,7 +154,7 @@ impl Ledger {
             Err(Trouble::Refused { code, message }) => {
                 return Err(format!("a receive was refused: {code}: {message}"));
             }
-            Err(Trouble::Unknown(_)) => {
+            Err(Trouble::Unknown { .. }) => {
                 self.open_receives -= 1;
                 self.lost_receives += 1;
                 return Ok(Vec::new());
@@ -209,7 +214,8 @@ impl Ledger {
         // The first receive says when it was; of later ones it is known that it was not before the request.
         let at_least = if count == 1 { first_at } else { batch.now };
         let hidden_until = at_least + batch.timeout;
-        let delivery = Delivery { place: batch.place, ended: batch.ended, ended_at: batch.ended_at, hidden_until };
+        let delivery =
+            Delivery { place: batch.place, ended: batch.ended, ended_at: batch.ended_at, hidden_until };
         if entry.deliveries.insert(count, delivery).is_some() {
             return Err(format!("{body} was delivered twice as the receive number {count}"));
         }
@@ -239,7 +245,9 @@ impl Ledger {
                 _ => continue,
             }
             if !before.contains(other) && !self.may_be_gone(known, batch.ended) {
-                return Err(format!("{body} was delivered while {other}, of the same group, was there before it"));
+                return Err(format!(
+                    "{body} was delivered while {other}, of the same group, was there before it"
+                ));
             }
         }
         Ok(())
@@ -252,8 +260,7 @@ impl Ledger {
         };
         let seen = entry.deliveries.keys().next_back().copied().unwrap_or(0);
         let ghosts = self.open_receives + self.lost_receives;
-        entry.deletes.iter().any(deleted)
-            || self.rules.max_receives.is_some_and(|max| seen + ghosts >= max)
+        entry.deletes.iter().any(deleted) || self.rules.max_receives.is_some_and(|max| seen + ghosts >= max)
     }
 
     pub fn will_delete(&mut self, held: &Held, began: Duration) {
@@ -267,7 +274,7 @@ impl Ledger {
         let outcome = match &call.result {
             Ok(_) => Outcome::Done { ended: call.ended },
             Err(Trouble::Refused { .. }) => Outcome::Refused,
-            Err(Trouble::Unknown(_)) => return,
+            Err(Trouble::Unknown { .. }) => return,
         };
         self.tally.deleted += u64::from(outcome != Outcome::Refused);
         let entry = self.messages.get_mut(&held.body);

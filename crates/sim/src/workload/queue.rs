@@ -12,9 +12,12 @@ use crate::cloud::{Call, Cloud, Running, Trouble, account, root};
 use crate::workload::Crew;
 use crate::workload::ledger::{Held, Ledger, Place, Rules, Tally};
 
-/// No receive of a drained queue finds anything for so many long polls. A node may rely on what it believes of an index for
-/// a minute, when it missed a wake-up: these are longer.
-const EMPTY_POLLS: usize = 4;
+/// A node may rely on what it believes of an index for a minute, when it missed a wake-up: with the calm before them, two
+/// long polls are longer.
+const EMPTY_POLLS: usize = 2;
+const LONG_POLL: u64 = 20;
+/// Of the dead-letter queue, in seconds.
+const DEAD_VISIBILITY: u64 = 10;
 const GROUPS: u64 = 3;
 
 #[derive(Clone)]
@@ -85,7 +88,8 @@ impl Queue {
         let ledger = Mutex::new(Ledger::new(rules));
         let queue = Queue(Arc::new(Parts { crew: crew.clone(), name: name.to_owned(), plan, ledger }));
         let dead = queue.queue_name(Place::Dead);
-        queue.create_one(&rng, &dead, plan.kind().into_iter().collect()).await?;
+        let visibility = ("VisibilityTimeout".to_owned(), DEAD_VISIBILITY.to_string());
+        queue.create_one(&rng, &dead, plan.kind().into_iter().chain([visibility]).collect()).await?;
         queue.create_one(&rng, &queue.queue_name(Place::Source), plan.attributes(&dead)).await?;
         Ok(queue)
     }
@@ -223,7 +227,7 @@ impl Queue {
                 self.0.crew.check(Err(format!("a send was refused: {code}: {message}")));
                 false
             }
-            Err(Trouble::Unknown(_)) => false,
+            Err(Trouble::Unknown { .. }) => false,
         }
     }
 
@@ -283,8 +287,7 @@ impl Queue {
         let call = self.cloud().call(running, root(), sqs::RECEIVE_MESSAGE, input).await;
         let Call { node, began, ended, now, ended_at, result } = call;
         let result = result.map(|result| result.messages.unwrap_or_default());
-        // Dead letters are hidden for as long as SQS does by default.
-        let standing = if place == Place::Source { self.0.plan.visibility } else { 30 };
+        let standing = if place == Place::Source { self.0.plan.visibility } else { DEAD_VISIBILITY };
         let timeout = timeout.unwrap_or(standing) * 1_000;
         let call = Call { node, began, ended, now, ended_at, result };
         let received = self.ledger().received(place, call, timeout);
@@ -354,7 +357,7 @@ impl Queue {
         let rng = self.rng("drain", place as u64);
         let mut empty = 0;
         while empty < EMPTY_POLLS {
-            let held = self.receive(running, place, 10, 20, Some(600)).await;
+            let held = self.receive(running, place, 10, LONG_POLL, Some(600)).await;
             empty = if held.is_empty() { empty + 1 } else { 0 };
             for held in held {
                 if !drained.insert(held.body.clone()) {
