@@ -9,6 +9,7 @@ mod models;
 mod new_service;
 mod process;
 mod sh;
+mod sim;
 mod test;
 mod tidy;
 
@@ -39,6 +40,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill a node under load, start it again, check every acknowledged write.
     Crash(crash::Args),
+    /// Simulate clouds from seeds, with faults, and check what must hold.
+    Sim(sim::Args),
     /// Write docs/COVERAGE.md.
     Coverage(coverage::Args),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Acceptance(args) => acceptance::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
+        Task::Sim(args) => sim::run(&args),
         Task::Coverage(args) => coverage::run(&args),
     };
     match result {

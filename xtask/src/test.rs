@@ -7,19 +7,20 @@ use crate::{coverage, models, root, sh, tidy};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only the steps whose name contains this: fmt, tidy, clippy, rust, build, protocols, python, js, crash, postgres, rust-sdk
+    /// Only the steps whose name contains this: fmt, tidy, clippy, rust, build, protocols, python, js, crash, sim, postgres, rust-sdk
     #[arg(long)]
     only: Option<String>,
 }
 
 type Step = (&'static str, fn() -> Result<(), String>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("fmt", || sh::run("cargo", ["fmt", "--all", "--check"])),
     ("tidy", tidy_all),
     ("clippy", || sh::run("cargo", ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     // The PostgreSQL engine's tests start a server of their own: `--only postgres`, until nodes can use it.
     ("rust", || sh::run("cargo", ["test", "--workspace", "--quiet", "--exclude", "pileus-store-postgres"])),
+    ("sim", || crate::sim::run(&crate::sim::Args::short())),
     ("build", || sh::run("cargo", ["build", "--package", "pileus-cli"])),
     ("protocols", protocols),
     ("python", python),

@@ -125,10 +125,14 @@ fn lints(file: &Path, text: &str, faults: &mut Vec<String>) {
 fn selects(file: &Path, text: &str, faults: &mut Vec<String>) {
     let is_simulated = file.starts_with("services") || file.starts_with("crates/store/src");
     let lines: Vec<&str> = text.lines().collect();
-    let of_chance = lines.windows(2).position(|pair| {
-        pair[0].trim_end().ends_with("select! {") && pair[1].trim() != "biased;"
-    });
+    let of_chance = lines
+        .windows(2)
+        .position(|pair| pair[0].trim_end().ends_with("select! {") && pair[1].trim() != "biased;");
     if let Some(at) = of_chance.filter(|_| is_simulated) {
-        faults.push(format!("{}:{}: a select! that is not `biased;` is not the seed's", file.display(), at + 1));
+        faults.push(format!(
+            "{}:{}: a select! that is not `biased;` is not the seed's",
+            file.display(),
+            at + 1
+        ));
     }
 }
