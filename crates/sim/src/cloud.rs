@@ -9,6 +9,7 @@ use pileus_core::{AccountId, BoxFuture, Clock as _, Region, Rng, SeededRng};
 use pileus_node::{NodeConfig, Parts, compose};
 use pileus_platform::{Caller, Cx, Fault, Platform, Unconnected};
 use pileus_store::Store;
+use pileus_store::membership::{Introduction, Membership};
 use pileus_wire::operation::Operation;
 use pileus_wire::value::Struct;
 use tokio::sync::oneshot;
@@ -146,6 +147,16 @@ impl Cloud {
             }
             world.sleep(START_PAUSE).await;
         };
+        let membership = loop {
+            match Membership::join(&store, introduction(node, life)).await {
+                Ok(membership) => break membership,
+                Err(error) => world.note(format_args!("node {node} cannot join: {error}")),
+            }
+            world.sleep(START_PAUSE).await;
+        };
+        if let Some(membership) = membership {
+            world.spawn(Owner::Node(node), async move { membership.run().await });
+        }
         let running = Running { node, platform: platform.clone(), clock };
         for (service, _, work) in platform.workers() {
             if SERVICES.contains(&service) {
@@ -258,6 +269,16 @@ impl From<Fault> for Trouble {
             return Trouble::Refused { code: fault.code.into_owned(), message: fault.message };
         }
         Trouble::Unknown { reason: format!("{}: {}", fault.code, fault.message) }
+    }
+}
+
+fn introduction(node: usize, life: u64) -> Introduction {
+    Introduction {
+        name: format!("node-{node}"),
+        instance: format!("{node}.{life}"),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: format!("node-{node}:4566"),
+        place: format!("machine-{node}"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use pileus_core::{BoxFuture, Rng as _, SeededRng};
+use pileus_core::{BoxFuture, Rng as _, SeededRng, Timestamp};
 use pileus_store::lease::rows;
 use pileus_store::{
     Commit, Direction, Found, KeyRange, Kv, Outcome, Page, Read, Space, StoreError, Subscription, Topic,
@@ -182,6 +182,10 @@ impl Kv for Link {
 
     fn release_lease<'a>(&'a self, name: &'a str, token: Version) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(rows::release(self, name, token))
+    }
+
+    fn shared_time(&self) -> Option<BoxFuture<'_, Result<Timestamp, StoreError>>> {
+        Some(Box::pin(self.0.read(|_| Ok(self.0.server.now()))))
     }
 
     fn name(&self) -> &'static str {
