@@ -7,8 +7,8 @@
 //! look that was under way meanwhile learns of that through its cap. Wakes may be lost between nodes, so the cursor falls to
 //! zero once in a while.
 //!
-//! Consumers of one node do not race for the same rows: each claims what it is about to take. On a standard queue with many
-//! messages a look reads ahead, and the next ones claim from what it read.
+//! Consumers of one node do not race for the same rows: each claims what it is about to take. On a standard queue a look
+//! reads ahead, and the next ones claim from what it read.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -25,16 +25,29 @@ use crate::queue::count::Counts;
 /// How long a cursor is trusted, in the node's own time.
 const TRUST: Duration = Duration::from_secs(60);
 
-/// Rows that a look at a deep queue reads beyond what it wants.
-const AHEAD: usize = 64;
+/// Rows that a look reads beyond what it wants: at a deep queue, and at any other.
+const AHEAD_DEEP: usize = 64;
+const AHEAD: usize = 16;
+/// What was read ahead may be given out before a row that was put in below it, if that became visible no more than so many
+/// milliseconds earlier: sends commit in another order than they came in.
+const AHEAD_SLACK: u64 = 1_000;
 
 /// Whether rows may be claimed that an earlier look has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookAhead {
     /// Where rows are put before others all the time, or their order binds.
     Never,
-    /// After a look that saw only due rows.
-    WhenDeep,
+    /// The more of them, the deeper the queue.
+    Allowed,
+}
+
+/// What a consumer wants of a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Want {
+    /// So many rows, or fewer.
+    pub rows: usize,
+    /// Only what is there now will do, not what an earlier look has read: a receive without a timeout looks only once.
+    pub is_fresh: bool,
 }
 
 /// One generation of a queue, as this node knows it.
@@ -71,7 +84,7 @@ struct StreamState {
     checked_at: Duration,
     /// Due rows that a look has read and nobody has claimed, ascending. Some may be gone by now.
     ahead: VecDeque<Row>,
-    /// The last look saw only due rows, and not the end.
+    /// The last look did not see the end of the due rows.
     is_deep: bool,
 }
 
@@ -158,16 +171,15 @@ impl Lane {
         KeyRange::prefix(stream.prefix.clone()).starting_at(keys::join(&stream.prefix, &state.low))
     }
 
-    /// Claims up to `want` rows that lie at or below the moment `upper`. `at`: the node's own time.
+    /// Claims rows of one stream that lie at or below the moment `upper`.
     pub async fn look(
         self: &Arc<Lane>,
         store: &Store,
         stream: usize,
         upper: u64,
-        want: usize,
-        at: Duration,
+        Want { rows: want, is_fresh }: Want,
     ) -> Result<Look, StoreError> {
-        let this = &self.streams[stream];
+        let (this, at) = (&self.streams[stream], store.clock().monotonic());
         let mut claims = Vec::new();
         let (look, (low, next_low), limit) = {
             let mut state = this.lock();
@@ -179,11 +191,18 @@ impl Lane {
             if state.quiet_until > upper {
                 return Ok(Look { claims: Vec::new(), next_at: state.quiet_until });
             }
+            if is_fresh {
+                state.ahead.clear();
+            }
             self.claim_ahead(&mut state, stream, want, &mut claims);
             if claims.len() == want {
                 return Ok(Look { claims, next_at: upper });
             }
-            let ahead = if state.is_deep { AHEAD } else { 0 };
+            let ahead = match self.look_ahead {
+                LookAhead::Never => 0,
+                LookAhead::Allowed if state.is_deep => AHEAD_DEEP,
+                LookAhead::Allowed => AHEAD,
+            };
             (state.begin(), (state.low.clone(), state.next_low), want + state.claimed.len() + ahead + 1)
         };
         let look = UnderWay { stream: this, id: look };
@@ -222,19 +241,12 @@ impl Lane {
         let rows = suffixes.into_iter().zip(page.entries);
         let rows = rows.map(|(suffix, entry)| Row { suffix, value: entry.value, version: entry.version });
         state.ahead = rows.collect();
-        state.is_deep = self.look_ahead == LookAhead::WhenDeep && page.more;
+        state.is_deep = page.more;
         self.claim_ahead(&mut state, stream, want, &mut claims);
         if self.look_ahead == LookAhead::Never {
             state.ahead.clear();
         }
         Ok(Look { claims, next_at })
-    }
-
-    /// Drops what was read ahead. A receive without a timeout looks only once, so it must look at what is there now.
-    pub fn forget_ahead(&self) {
-        for stream in &self.streams {
-            stream.lock().ahead.clear();
-        }
     }
 
     /// Claims of what was read, until there are `want`.
@@ -313,7 +325,8 @@ impl StreamState {
         }
         self.quiet_until = self.quiet_until.min(moment);
         self.next_low = self.next_low.min(moment);
-        if self.ahead.back().is_some_and(|last| *low < *last.suffix) {
+        let is_before = |row: &Row| moment.saturating_add(AHEAD_SLACK) < keys::suffix_at(&row.suffix);
+        if self.ahead.front().is_some_and(is_before) {
             self.ahead.clear();
         }
         if low < self.low {

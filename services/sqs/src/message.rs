@@ -34,6 +34,9 @@ pub struct Message {
     /// The queue that a receive moved it here from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter_source: Option<String>,
+    /// Worked out when the message was sent; earlier releases did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_md5: Option<[u8; 16]>,
 }
 
 impl Stored for Message {}
@@ -102,6 +105,7 @@ mod tests {
             deduplication_id: None,
             sequence: Some(7),
             dead_letter_source: None,
+            body_md5: Some([0xab; 16]),
         }
     }
 

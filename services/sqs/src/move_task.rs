@@ -26,6 +26,7 @@ use serde_json::json;
 
 use crate::error::SqsError;
 use crate::keys::{self, ACTIVE, SOURCES, TASKS};
+use crate::lane::Want;
 use crate::message::visibility::State;
 use crate::order::{self, fifo, standard};
 use crate::queue::Queue;
@@ -260,6 +261,7 @@ pub async fn run(platform: Platform) {
         };
         let until = platform.clock().now() + wait;
         tokio::select! {
+            biased;
             () = woken.changed() => {}
             () = platform.clock().sleep_until(until) => {}
         }
@@ -352,12 +354,7 @@ async fn step(
         return Ok(Step::Ended);
     };
     let lane = sqs.lane(store, &queue);
-    let at = platform.clock().monotonic();
-    let (claims, _) = if queue.is_fifo() {
-        fifo::claim(desk, &lane, &queue, want, at).await?
-    } else {
-        standard::claim(desk, &lane, want, at).await?
-    };
+    let (claims, _) = order::claim(desk, &lane, &queue, Want { rows: want, is_fresh: false }).await?;
     let claims = &claims;
     let stepped = store
         .transact(|txn| async move {

@@ -12,6 +12,7 @@ use pileus_store::{Space, StoreError, Topic, Txn};
 
 use crate::error::SqsError;
 use crate::keys;
+use crate::lane::{Claim, Lane, Want};
 use crate::message::Message;
 use crate::message::receipt::Receipt;
 use crate::message::visibility::State;
@@ -82,6 +83,20 @@ impl BodyKey {
 /// Reads a stored state.
 pub fn decode(value: &[u8]) -> Result<State, StoreError> {
     State::decode(value).ok_or_else(|| StoreError::corrupt("the state of a message has another form"))
+}
+
+/// Claims what can be taken now from a queue of either kind; also says when there may be more.
+pub async fn claim(
+    desk: Desk<'_>,
+    lane: &Arc<Lane>,
+    queue: &Queue,
+    want: Want,
+) -> Result<(Vec<Claim>, u64), StoreError> {
+    if queue.is_fifo() {
+        fifo::claim(desk, lane, queue, want).await
+    } else {
+        standard::claim(desk, lane, want).await
+    }
 }
 
 /// Puts a message into a queue of either kind. On a FIFO queue the message gets its sequence.

@@ -67,6 +67,17 @@ impl Sqs {
         self.find(reader, address).await?.ok_or(SqsError::QueueDoesNotExist)
     }
 
+    /// `load`, for a request that has only just been authorised: that read the queue's row.
+    ///
+    /// # Errors
+    /// `QueueDoesNotExist`
+    pub async fn load_authorised(&self, store: &Store, address: &Address) -> Result<Arc<Queue>, SqsError> {
+        match self.known_row(&keys::queue_row(address)) {
+            Some((_, queue)) => Ok(queue),
+            None => self.load(store, address).await,
+        }
+    }
+
     pub async fn find(
         &self,
         reader: &impl Reader,
@@ -100,7 +111,12 @@ impl Sqs {
         address: &Address,
         key: Bytes,
     ) -> Result<Option<Arc<Queue>>, StoreError> {
-        let Some((bytes, version)) = reader.read_row(Space::Meta, &key).await? else { return Ok(None) };
+        let Some((bytes, version)) = reader.read_row(Space::Meta, &key).await? else {
+            if self.known_row(&key).is_some() {
+                self.rows.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            }
+            return Ok(None);
+        };
         if let Some((_, queue)) = self.known_row(&key).filter(|(known, _)| *known == version) {
             return Ok(Some(queue));
         }
@@ -135,7 +151,7 @@ impl Sqs {
             Lane::new(store, generation, streams, LookAhead::Never)
         } else {
             let streams = (0..PARTITIONS).map(|p| keys::ready(generation, p));
-            Lane::new(store, generation, streams, LookAhead::WhenDeep)
+            Lane::new(store, generation, streams, LookAhead::Allowed)
         });
         lanes.insert(generation, lane.clone());
         lane

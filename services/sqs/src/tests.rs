@@ -12,10 +12,10 @@ use pileus_core::{Arn, BoxFuture, Clock, Ids, SeededRng, Timestamp};
 use pileus_store::Store;
 
 use crate::error::SqsError;
-use crate::lane::Lane;
+use crate::message::receive::{self, Ask};
 use crate::message::visibility::State;
 use crate::message::{Message, change_visibility, delete};
-use crate::order::{self, Delivered, fifo as fifo_order, standard as standard_order};
+use crate::order::{self, Delivered};
 use crate::queue::attributes::{Attributes, Setting};
 use crate::queue::url::Address;
 use crate::queue::{self, Queue, Record};
@@ -105,6 +105,7 @@ impl World {
             deduplication_id: None,
             sequence: None,
             dead_letter_source: None,
+            body_md5: None,
         };
         let body = &Bytes::copy_from_slice(body.as_bytes());
         self.store
@@ -119,42 +120,10 @@ impl World {
     }
 
     async fn receive(&self, address: &Address, max: usize, timeout: u64) -> Vec<Delivered> {
-        let mut delivered = Vec::new();
-        for round in 0..20 {
-            let (desk, want) = (self.desk(), max - delivered.len());
-            let queue = &self.load(address).await;
-            let lane = &self.sqs.lane(&self.store, queue);
-            if timeout == 0 && round == 0 {
-                lane.forget_ahead();
-            }
-            let claims = &self.claim(queue, lane, want).await;
-            let taken = self
-                .store
-                .transact(|txn| async move {
-                    if queue.is_fifo() {
-                        fifo_order::take(desk, &txn, queue, claims, want, timeout).await
-                    } else {
-                        standard_order::take(desk, &txn, queue, claims, timeout).await
-                    }
-                })
-                .await
-                .unwrap();
-            delivered.extend(taken.delivered);
-            let is_fresh = delivered.is_empty() || timeout > 0;
-            if taken.tidied == 0 || delivered.len() == max || !is_fresh {
-                return delivered;
-            }
-        }
-        panic!("a receive tidies without end");
-    }
-
-    async fn claim(&self, queue: &Queue, lane: &Arc<Lane>, want: usize) -> Vec<crate::lane::Claim> {
-        let at = Duration::ZERO;
-        if queue.is_fifo() {
-            fifo_order::claim(self.desk(), lane, queue, want, at).await.unwrap().0
-        } else {
-            standard_order::claim(self.desk(), lane, want, at).await.unwrap().0
-        }
+        let queue = &self.load(address).await;
+        let lane = &self.sqs.lane(&self.store, queue);
+        let ask = Ask { max, timeout: Some(timeout), attempt_id: None };
+        receive::look(self.desk(), queue, lane, &ask).await.unwrap().0
     }
 
     async fn bodies(&self, address: &Address, max: usize, timeout: u64) -> Vec<String> {

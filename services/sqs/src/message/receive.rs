@@ -6,21 +6,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use pileus_api_sqs::{
     Message as ReceivedMessage, MessageAttributeValue, ReceiveMessageRequest, ReceiveMessageResult,
 };
 use pileus_core::Timestamp;
 use pileus_platform::Cx;
+use pileus_store::Txn;
 use pileus_wire::value::Map;
 use tokio::sync::watch;
 
 use crate::access;
 use crate::error::SqsError;
-use crate::lane::{Claim, Lane};
+use crate::lane::{Claim, Lane, Want};
 use crate::limits;
 use crate::message::attributes::{self, Value, is_asked_for};
 use crate::message::fifo::sequence_number;
-use crate::order::{Delivered, Taken, attempt, fifo, standard};
+use crate::order::{self, Delivered, Taken, attempt, fifo, standard};
 use crate::queue::Queue;
 use crate::queue::count;
 use crate::queue::url::Address;
@@ -62,7 +64,7 @@ pub async fn receive_message(
     let sqs = cx.state::<Sqs>();
     let wait = input.wait_time_seconds.map(limits::wait_time).transpose()?;
     let wish = Wish::read(cx, input)?;
-    let queue = sqs.load(cx.store(), &wish.address).await?;
+    let queue = sqs.load_authorised(cx.store(), &wish.address).await?;
     sqs.throttle.admit(cx, &queue, &Call::new("ReceiveMessage"))?;
     let wait = wait.unwrap_or(queue.record.attributes.receive_message_wait_time as u64 * 1_000);
     let delivered = poll(cx, sqs, queue, &wish, wait).await?;
@@ -89,7 +91,7 @@ async fn poll(
             let desk = Desk { sqs, store: cx.store(), now: millis(now) };
             let has_room = has_room(cx, &queue, &lane, wait == 0).await?;
             let (delivered, next_at) =
-                if has_room { look(cx, desk, &queue, &lane, wish).await? } else { (Vec::new(), u64::MAX) };
+                if has_room { look(desk, &queue, &lane, &wish.ask()).await? } else { (Vec::new(), u64::MAX) };
             let Some((arrivals, timer)) = wakes.as_mut().filter(|_| delivered.is_empty() && now < deadline)
             else {
                 return Ok(delivered);
@@ -97,6 +99,7 @@ async fn poll(
             let patience = millis(now + PATIENCE).min(next_at.max(desk.now + 1));
             let until = deadline.min(Timestamp::from_millis(patience as i64));
             tokio::select! {
+                biased;
                 () = arrivals.changed() => {}
                 () = earlier(timer, patience) => {}
                 () = cx.clock().sleep_until(until) => {}
@@ -133,19 +136,27 @@ async fn has_room(cx: &Cx, queue: &Queue, lane: &Lane, is_short: bool) -> Result
     }
 }
 
+/// What a look takes.
+pub struct Ask<'a> {
+    pub max: usize,
+    /// In milliseconds; the queue's where absent.
+    pub timeout: Option<u64>,
+    pub attempt_id: Option<&'a str>,
+}
+
 /// One look: what it takes, and when there may be more.
-async fn look(
-    cx: &Cx,
+pub async fn look(
     desk: Desk<'_>,
     queue: &Arc<Queue>,
     lane: &Arc<Lane>,
-    wish: &Wish,
+    ask: &Ask<'_>,
 ) -> Result<(Vec<Delivered>, u64), SqsError> {
-    let timeout = wish.timeout.unwrap_or(queue.visibility_timeout());
-    if let Some(id) = wish.attempt_id.as_deref().filter(|_| queue.is_fifo()) {
-        let replayed = cx
+    let timeout = ask.timeout.unwrap_or(queue.visibility_timeout());
+    if let Some(id) = ask.attempt_id.filter(|_| queue.is_fifo()) {
+        let replayed = desk
+            .store
             .transact(|txn| async move {
-                let queue = desk.sqs.load(&txn, &wish.address).await?;
+                let queue = desk.sqs.load(&txn, &queue.address).await?;
                 attempt::replay(desk, &txn, &queue, id, timeout).await
             })
             .await?;
@@ -153,22 +164,14 @@ async fn look(
             return Ok((delivered, u64::MAX));
         }
     }
-    if timeout == 0 {
-        lane.forget_ahead();
-    }
     let mut delivered = Vec::new();
     for _ in 0..MAX_ROUNDS {
-        let want = wish.max - delivered.len();
-        let at = cx.clock().monotonic();
-        let (claims, next_at) = if queue.is_fifo() {
-            fifo::claim(desk, lane, queue, want, at).await?
-        } else {
-            standard::claim(desk, lane, want, at).await?
-        };
+        let want = Want { rows: ask.max - delivered.len(), is_fresh: timeout == 0 };
+        let (claims, next_at) = order::claim(desk, lane, queue, want).await?;
         if claims.is_empty() {
             return Ok((delivered, next_at));
         }
-        let taken = take(cx, desk, queue, wish, &claims, want, timeout).await?;
+        let taken = take(desk, queue, ask, &claims, want.rows, timeout).await?;
         let earliest = taken.delivered.iter().map(|delivered| delivered.state.visible_at).min();
         if let Some(moment) = earliest {
             lane.put_aside_until(moment, desk.now);
@@ -177,7 +180,7 @@ async fn look(
         delivered.extend(taken.delivered);
         // With no timeout, what was just taken would be taken again.
         let is_fresh = delivered.is_empty() || timeout > 0;
-        if taken.tidied == 0 || delivered.len() == wish.max || !is_fresh {
+        if taken.tidied == 0 || delivered.len() == ask.max || !is_fresh {
             return Ok((delivered, desk.now));
         }
     }
@@ -185,17 +188,16 @@ async fn look(
 }
 
 async fn take(
-    cx: &Cx,
     desk: Desk<'_>,
     queue: &Arc<Queue>,
-    wish: &Wish,
+    ask: &Ask<'_>,
     claims: &[Claim],
     want: usize,
     timeout: u64,
 ) -> Result<Taken, SqsError> {
     let generation = queue.record.generation;
-    cx.transact(|txn| async move {
-        let queue = desk.sqs.load_known(&txn, &wish.address).await?;
+    let take = |txn: Txn| async move {
+        let queue = desk.sqs.load_known(&txn, &queue.address).await?;
         if queue.record.generation != generation {
             return Ok(Taken::default());
         }
@@ -205,12 +207,12 @@ async fn take(
             return standard::take(desk, &txn, &queue, claims, timeout).await;
         }
         let taken = fifo::take(desk, &txn, &queue, claims, want, timeout).await?;
-        if let Some(id) = wish.attempt_id.as_deref().filter(|_| !taken.delivered.is_empty()) {
+        if let Some(id) = ask.attempt_id.filter(|_| !taken.delivered.is_empty()) {
             attempt::record(desk, &txn, &queue, id, &taken.delivered)?;
         }
         Ok(taken)
-    })
-    .await
+    };
+    desk.store.transact(take).await
 }
 
 impl Wish {
@@ -241,6 +243,10 @@ impl Wish {
         })
     }
 
+    fn ask(&self) -> Ask<'_> {
+        Ask { max: self.max, timeout: self.timeout, attempt_id: self.attempt_id.as_deref() }
+    }
+
     /// The message with what was asked for.
     fn show(&self, delivered: Delivered) -> ReceivedMessage {
         let system: Map<String> = SYSTEM_ATTRIBUTES
@@ -249,6 +255,7 @@ impl Wish {
             .filter_map(|name| Some((name.to_owned(), system_attribute(&delivered, name)?)))
             .collect();
         let receipt_handle = delivered.receipt.to_handle();
+        let body_md5 = delivered.message.body_md5.unwrap_or_else(|| attributes::md5_of_body(&delivered.body));
         let asked: Vec<_> =
             delivered.message.attributes.into_iter().filter(|a| is_asked_for(&self.names, &a.name)).collect();
         let md5_of_message_attributes = attributes::md5(&asked);
@@ -271,13 +278,19 @@ impl Wish {
         ReceivedMessage {
             message_id: Some(delivered.message.id),
             receipt_handle: Some(receipt_handle),
-            md5_of_body: Some(attributes::md5_of_body(&delivered.body)),
-            body: Some(String::from_utf8_lossy(&delivered.body).into_owned()),
+            md5_of_body: Some(hex::encode(body_md5)),
+            body: Some(text(delivered.body)),
             attributes: (!system.is_empty()).then_some(system),
             md5_of_message_attributes,
             message_attributes: (!shown.is_empty()).then_some(shown),
         }
     }
+}
+
+/// A body that was checked when it was sent.
+fn text(body: Bytes) -> String {
+    String::from_utf8(body.into())
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 fn is_queue_attribute(name: &str) -> bool {

@@ -236,8 +236,9 @@ impl Outgoing {
         let trace_header = self.check_system_attributes()?;
         let delay = self.check_delay(queue)?;
         self.check_fifo(queue)?;
+        let body_md5 = attributes::md5_of_body(&self.body);
         let digests = Digests {
-            body: attributes::md5_of_body(&self.body),
+            body: hex::encode(body_md5),
             attributes: attributes::md5(&attributes),
             system_attributes: attributes::md5(&trace_header),
         };
@@ -253,6 +254,7 @@ impl Outgoing {
             deduplication_id: self.deduplication_id.clone().or_else(|| self.content_id(queue)),
             sequence: None,
             dead_letter_source: None,
+            body_md5: Some(body_md5),
         };
         Ok(Accepted { message, delay, digests })
     }

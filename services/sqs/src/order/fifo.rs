@@ -3,14 +3,13 @@
 //! one after the other, and those of different groups do not meet.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use pileus_store::{Space, StoreError, Topic, Txn};
 
 use crate::error::SqsError;
 use crate::keys::{self, GROUPS};
-use crate::lane::{Claim, Lane};
+use crate::lane::{Claim, Lane, Want};
 use crate::message::Message;
 use crate::message::fifo::{self, Group, Ready};
 use crate::message::receipt::{Place, Receipt};
@@ -101,19 +100,19 @@ pub async fn claim(
     desk: Desk<'_>,
     lane: &Arc<Lane>,
     queue: &Queue,
-    want: usize,
-    at: Duration,
+    want: Want,
 ) -> Result<(Vec<Claim>, u64), StoreError> {
     let delay = queue.rules().delay;
     let (mut claims, mut next_at) = (Vec::new(), u64::MAX);
     for stream in lane.round() {
-        if claims.len() >= want {
+        if claims.len() >= want.rows {
             next_at = desk.now;
             break;
         }
         let lag = if is_delay_stream(stream) { delay } else { 0 };
         let upper = desk.now.saturating_sub(lag);
-        let look = lane.look(desk.store, stream, upper, want - claims.len(), at).await?;
+        let rest = Want { rows: want.rows - claims.len(), ..want };
+        let look = lane.look(desk.store, stream, upper, rest).await?;
         claims.extend(look.claims);
         next_at = next_at.min(look.next_at.saturating_add(lag));
     }

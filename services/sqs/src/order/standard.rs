@@ -2,14 +2,13 @@
 //! of the visibility timeout, so what is due lies at the head, and nothing needs to run when a timeout ends.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use pileus_store::{Space, StoreError, Topic, Txn};
 
 use crate::error::SqsError;
 use crate::keys::{self, ReadySuffix};
-use crate::lane::{Claim, Lane};
+use crate::lane::{Claim, Lane, Want};
 use crate::message::Message;
 use crate::message::receipt::{Place, Receipt};
 use crate::message::visibility::{Fate, State};
@@ -48,20 +47,16 @@ pub fn put(
     Ok(())
 }
 
-/// Claims up to `want` messages that are visible now; also says when the next one becomes so.
-pub async fn claim(
-    desk: Desk<'_>,
-    lane: &Arc<Lane>,
-    want: usize,
-    at: Duration,
-) -> Result<(Vec<Claim>, u64), StoreError> {
+/// Claims messages that are visible now; also says when the next one becomes so.
+pub async fn claim(desk: Desk<'_>, lane: &Arc<Lane>, want: Want) -> Result<(Vec<Claim>, u64), StoreError> {
     let (mut claims, mut next_at) = (Vec::new(), u64::MAX);
     for stream in lane.round() {
-        if claims.len() >= want {
+        if claims.len() >= want.rows {
             next_at = desk.now;
             break;
         }
-        let look = lane.look(desk.store, stream, desk.now, want - claims.len(), at).await?;
+        let rest = Want { rows: want.rows - claims.len(), ..want };
+        let look = lane.look(desk.store, stream, desk.now, rest).await?;
         claims.extend(look.claims);
         next_at = next_at.min(look.next_at);
     }

@@ -29,11 +29,12 @@ impl Address {
         // A path begins with the slash, after no host.
         let rest = rest.or(url.starts_with('/').then_some(url)).ok_or_else(invalid)?;
         let (host, path) = rest.split_once('/').ok_or_else(invalid)?;
-        let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
-        let (region, account, name) = match segments[..] {
-            [account, name] => (region_in_host(host), account, name),
+        let mut segments = path.trim_end_matches('/').split('/');
+        let mut next = || segments.next();
+        let (region, account, name) = match [next(), next(), next(), next(), next()] {
+            [Some(account), Some(name), None, ..] => (region_in_host(host), account, name),
             // A form that emulators use where a host name cannot carry the region.
-            ["queue", region, account, name] => (Some(region), account, name),
+            [Some("queue"), Some(region), Some(account), Some(name), None] => (Some(region), account, name),
             _ => return Err(invalid()),
         };
         if region.is_some_and(|region| region != asked.as_str()) {
@@ -73,11 +74,12 @@ impl Address {
 /// Northern Virginia's. Other hosts name none.
 fn region_in_host(host: &str) -> Option<&str> {
     let host = host.split(':').next().unwrap_or(host);
-    let labels: Vec<&str> = host.split('.').collect();
-    match labels[..] {
-        ["queue", "amazonaws", "com"] => Some("us-east-1"),
-        ["sqs", region, _, ..] | [region, "queue", _, ..] if is_region(region) => Some(region),
-        ["sqs-fips", region, _, ..] if is_region(region) => Some(region),
+    let mut labels = host.split('.');
+    let mut next = || labels.next();
+    match [next(), next(), next(), next()] {
+        [Some("queue"), Some("amazonaws"), Some("com"), None] => Some("us-east-1"),
+        [Some("sqs" | "sqs-fips"), Some(region), Some(_), _] if is_region(region) => Some(region),
+        [Some(region), Some("queue"), Some(_), _] if is_region(region) => Some(region),
         _ => None,
     }
 }
