@@ -2,6 +2,7 @@
 //!
 //! Source: IAM User Guide, "AWS Signature Version 4 for API requests"; S3 API Reference, "Error responses".
 
+use bytes::Bytes;
 use pileus_core::{AccountId, Region, Timestamp};
 use pileus_wire::protocol::Protocol;
 use pileus_wire::schema::{Auth, Operation, Service as Api};
@@ -19,8 +20,8 @@ pub(crate) struct Claim<'a> {
     pub protocol: Protocol,
     pub view: RequestView<'a>,
     pub signed: Result<Option<SignedRequest>, AuthError>,
-    /// Hex digest of the body; `None` while it is still to be streamed.
-    pub body_sha256: Option<String>,
+    /// `None` while it is still to be streamed.
+    pub body: Option<&'a Bytes>,
     pub now: Timestamp,
 }
 
@@ -53,7 +54,8 @@ pub(crate) async fn authenticate(platform: &Platform, claim: Claim<'_>) -> Resul
     };
     let scope = &signed.scope;
     let key = platform.signing_keys().get(&secret, &scope.date, &scope.region, &scope.service);
-    sigv4::verify_with(signed, &claim.view, claim.body_sha256.as_deref(), &key, &rules).map_err(refuse)?;
+    let body_sha256 = claim.body.map(|body| sigv4::sha256_hex(body));
+    sigv4::verify_with(signed, &claim.view, body_sha256.as_deref(), &key, &rules).map_err(refuse)?;
     let region = Region::parse(&scope.region).unwrap_or_else(Region::us_east_1);
     platform.identities().record_use(&caller, claim.api.arn_namespace, &region, claim.now);
     Ok(caller)

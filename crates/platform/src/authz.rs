@@ -93,6 +93,17 @@ pub(crate) async fn authorise(
     Ok(())
 }
 
+/// Whether the caller may do this; only faults of ours are errors.
+pub(crate) async fn is_allowed(cx: &Cx, service: &str, access: &Access) -> Result<bool, Fault> {
+    let Some(api) = pileus_models::service(service) else { return Ok(false) };
+    let own = principal_policies(cx).await?;
+    match judge(cx, api, access, &own).await {
+        Ok(()) => Ok(true),
+        Err(fault) if fault.is_sender_fault => Ok(false),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// The operation's own action, or those that the overlay names, on any resource.
 fn default_access(api: &Api, operation: &Operation) -> Vec<Access> {
     if operation.actions.is_empty() {
@@ -112,8 +123,7 @@ async fn principal_policies(cx: &Cx) -> Result<Arc<PrincipalPolicies>, Fault> {
 
 async fn judge(cx: &Cx, api: &'static Api, access: &Access, own: &PrincipalPolicies) -> Result<(), Fault> {
     let caller = cx.caller();
-    let resource_account = Arn::parse(&access.resource).ok().and_then(|arn| AccountId::parse(arn.account()));
-    let resource_account = resource_account.unwrap_or(caller.account);
+    let resource_account = account_in(&access.resource).unwrap_or(caller.account);
     let resource_policy = match cx.platform().resource_policy(api.name) {
         Some(find) if access.resource != "*" => find(cx, &access.resource).await?,
         _ => None,
@@ -151,6 +161,13 @@ async fn judge(cx: &Cx, api: &'static Api, access: &Access, own: &PrincipalPolic
     let explanation = pileus_iam::explain(&request, &verdict, &policies).text;
     cx.platform().denials().push(cx.request_id(), cx.now(), &message, explanation);
     Err(denied(api, message))
+}
+
+/// The account in `arn:partition:service:region:account:resource`.
+fn account_in(resource: &str) -> Option<AccountId> {
+    let mut parts = resource.splitn(6, ':');
+    let account = (parts.next()? == "arn").then(|| parts.nth(3))??;
+    parts.next().and_then(|_| AccountId::parse(account))
 }
 
 /// Each family of services has its own code and status for the same refusal.
@@ -332,6 +349,17 @@ pub(crate) async fn assume_for_service(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resource_tells_its_account_if_its_arn_has_one() {
+        let account = |resource| account_in(resource).map(|account| account.to_string());
+        assert_eq!(account("arn:aws:sqs:us-east-1:123456789012:q:r").as_deref(), Some("123456789012"));
+        for none in
+            ["*", "arn:aws:s3:::bucket", "arn:aws:sqs:us-east-1:123456789012", "x:aws:sqs:r:123456789012:q"]
+        {
+            assert_eq!(account(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn each_kind_of_service_refuses_in_its_own_way() {

@@ -108,7 +108,6 @@ async fn answer(
     if streaming.is_none() {
         body.collect(platform).await?;
     }
-    let body_sha256 = body.collected().map(|bytes| sigv4::sha256_hex(bytes));
     let region = region(platform, &signed, region_hint);
     let view = RequestView {
         method: method.as_str(),
@@ -117,7 +116,7 @@ async fn answer(
         headers: &headers,
         authority: None,
     };
-    let claim = Claim { api, operation, protocol, view, signed, body_sha256, now };
+    let claim = Claim { api, operation, protocol, view, signed, body: body.collected(), now };
     let caller = authn::authenticate(platform, claim).await?;
 
     let mut input = dispatch::new_input(platform, api, operation);
