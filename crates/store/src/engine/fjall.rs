@@ -23,7 +23,7 @@ use bytes::Bytes;
 use pileus_core::Clock;
 
 use super::dir::{Current, DataDir, pause};
-use super::{DiskOptions, Engine, EngineError, SyncRead, fill_page};
+use super::{DiskOptions, Engine, EngineError, SyncRead, read_page};
 use crate::committer::{Changes, join_version, split_version};
 use crate::embedded::Embedded;
 use crate::{Direction, Durability, Entry, Found, KeyRange, Kv, Page, Space, StoreError, Version};
@@ -217,11 +217,7 @@ impl SyncRead for Snapshot {
             return Ok(Page::default());
         };
         let bounds = (range.start_bound(), range.end_bound());
-        let entries = self.view.range::<&[u8], _>(keyspace, bounds);
-        match direction {
-            Direction::Forward => fill_page(entries.filter_map(read_entry), limit),
-            Direction::Backward => fill_page(entries.rev().filter_map(read_entry), limit),
-        }
+        read_page(self.view.range::<&[u8], _>(keyspace, bounds), limit, direction, read_entry)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 use pileus_core::Clock;
 
-use super::{Engine, EngineError, SyncRead, fill_page};
+use super::{Engine, EngineError, SyncRead, read_page};
 use crate::committer::Changes;
 use crate::embedded::Embedded;
 use crate::kv::SpaceMap;
@@ -78,10 +78,7 @@ impl State {
             Some(Ok(Entry { key: key.clone(), value: value.clone(), version }))
         };
         let entries = self.keys.range(space, range);
-        match direction {
-            Direction::Forward => fill_page(entries.filter_map(visible), limit),
-            Direction::Backward => fill_page(entries.rev().filter_map(visible), limit),
-        }
+        read_page(entries, limit, direction, visible)
     }
 
     /// Forgets what no snapshot at or after `oldest` can see.

@@ -84,8 +84,22 @@ impl From<EngineError> for StoreError {
     }
 }
 
+/// Reads what a range holds, in the direction asked for, until `limit` or the size of a page. `read` passes over what is no
+/// entry.
+pub(crate) fn read_page<T>(
+    rows: impl DoubleEndedIterator<Item = T>,
+    limit: usize,
+    direction: Direction,
+    read: impl FnMut(T) -> Option<Result<Entry, EngineError>>,
+) -> Result<Page, EngineError> {
+    match direction {
+        Direction::Forward => fill_page(rows.filter_map(read), limit),
+        Direction::Backward => fill_page(rows.rev().filter_map(read), limit),
+    }
+}
+
 /// Takes entries until `limit` or the size of a page; the iterator is in the order asked for.
-pub(crate) fn fill_page(
+fn fill_page(
     entries: impl Iterator<Item = Result<Entry, EngineError>>,
     limit: usize,
 ) -> Result<Page, EngineError> {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use pileus_core::Clock;
 
 use super::dir::{Current, DataDir};
-use super::{DiskOptions, Engine, EngineError, SyncRead, fill_page};
+use super::{DiskOptions, Engine, EngineError, SyncRead, read_page};
 use crate::committer::{Changes, join_version, split_version};
 use crate::embedded::Embedded;
 use crate::{Direction, Durability, Entry, Found, KeyRange, Kv, Page, Space, StoreError};
@@ -112,11 +112,8 @@ impl SyncRead for Snapshot {
         };
         let end = range.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let bounds = (Bound::Included(&*range.start), end);
-        let entries = table.range::<&[u8]>(bounds).map_err(failed)?;
-        match direction {
-            Direction::Forward => fill_page(entries.map(read_entry), limit),
-            Direction::Backward => fill_page(entries.rev().map(read_entry), limit),
-        }
+        let rows = table.range::<&[u8]>(bounds).map_err(failed)?;
+        read_page(rows, limit, direction, |row| Some(read_entry(row)))
     }
 }
 
