@@ -1,5 +1,7 @@
 //! The listener: HTTP/1.1, cleartext HTTP/2 and TLS on one port, told apart by their first bytes.
 
+mod head_timer;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -25,8 +27,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 
+use self::head_timer::{HeadTimer, LOOK_EVERY};
 use crate::control;
 use crate::node::Shared;
 
@@ -105,7 +109,7 @@ async fn requests<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    server.http1().timer(HeadTimer).header_read_timeout(HEADER_TIMEOUT);
     server.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(64 << 10);
     let service = service_fn(move |request| {
         let shared = shared.clone();
@@ -113,11 +117,19 @@ async fn requests<S>(
     });
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_stopping = false;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => break ended,
+            () = stopped(&mut stop), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            // The connection is polled again, and looks whether its head is late.
+            _ = look.tick() => {}
         }
     };
     if let Err(error) = ended {
