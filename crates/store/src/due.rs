@@ -2,6 +2,9 @@
 //!
 //! A row is written and removed in transactions; nothing sleeps for it. Runners (`runner.rs`) look at the first rows of
 //! their shards. Shards let several nodes share the work; a row's shard follows from its kind and id.
+//!
+//! A row that failed moves to a later moment, and leaves word at `<tag> <SHARDS> <kind> <id> <due>` of where it is: who knows
+//! only the moment that it was added for can still remove it.
 
 use bytes::Bytes;
 use pileus_core::Timestamp;
@@ -43,6 +46,8 @@ pub struct Job {
     pub attempts: u32,
     pub(crate) space: Space,
     pub(crate) key: Bytes,
+    /// The word that the row left when it moved, and the moment that it was added for.
+    pub(crate) moved: Option<(Bytes, Timestamp)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +57,9 @@ pub(crate) struct Row {
     pub payload: Bytes,
     #[serde(default)]
     pub attempts: u32,
+    /// The moment that it was added for, where its key says another.
+    #[serde(default)]
+    pub added_for: Option<Timestamp>,
 }
 
 impl Stored for Row {}
@@ -76,13 +84,47 @@ impl Due {
             destination: job.destination.to_owned(),
             payload: Bytes::copy_from_slice(job.payload),
             attempts: 0,
+            added_for: None,
         };
         self.put(txn, shard_of(job.kind, job.id), job.due, job.kind, job.id, &row)
     }
 
-    /// Removes a row in the caller's transaction, if it is there. A runner may have begun with it already.
-    pub fn remove(&self, txn: &Txn, kind: &str, id: &str, due: Timestamp) {
-        txn.delete(self.space, self.key(shard_of(kind, id), due, kind, id));
+    /// Removes a row in the caller's transaction, if it is there, also when it has failed and waits for its next attempt. A
+    /// runner may have begun with it already; a handler that begins with `Job::claim` then does nothing.
+    pub async fn remove(&self, txn: &Txn, kind: &str, id: &str, due: Timestamp) -> Result<(), StoreError> {
+        let shard = shard_of(kind, id);
+        txn.delete(self.space, self.key(shard, due, kind, id));
+        let word = self.word(kind, id, due);
+        if let Some(moved_to) = txn.get(self.space, &word).await? {
+            let moved_to = KeyReader::new(&moved_to).timestamp();
+            let moved_to = moved_to.map_err(|_| StoreError::corrupt("the moment of a row is not a time"))?;
+            txn.delete(self.space, self.key(shard, moved_to, kind, id));
+            txn.delete(self.space, word);
+        }
+        Ok(())
+    }
+
+    /// Puts a row that failed where it waits for its next attempt.
+    pub(crate) fn put_again(&self, txn: &Txn, job: &Job, due: Timestamp) -> Result<(), StoreError> {
+        let added_for = job.moved.as_ref().map_or(job.due, |(_, added_for)| *added_for);
+        let row = Row {
+            destination: job.destination.clone(),
+            payload: job.payload.clone(),
+            attempts: job.attempts.saturating_add(1),
+            added_for: Some(added_for),
+        };
+        txn.delete(self.space, job.key.clone());
+        txn.put(
+            self.space,
+            self.word(&job.kind, &job.id, added_for),
+            KeyBuilder::new().timestamp(due).build(),
+        );
+        self.put(txn, shard_of(&job.kind, &job.id), due, &job.kind, &job.id, &row)
+    }
+
+    /// Where a row that was added for `due` says to what moment it has moved.
+    fn word(&self, kind: &str, id: &str, due: Timestamp) -> Bytes {
+        self.shard(SHARDS).str(kind).str(id).timestamp(due).build()
     }
 
     pub(crate) fn put(
@@ -123,8 +165,9 @@ impl Due {
         let (due, kind, id) =
             parts().map_err(|_| StoreError::corrupt(format!("a key of {} is unreadable", self.name)))?;
         let row: Row = table::decode(value)?;
-        let Row { destination, payload, attempts } = row;
-        Ok(Job { kind, id, due, destination, payload, attempts, space: self.space, key: key.clone() })
+        let Row { destination, payload, attempts, added_for } = row;
+        let moved = added_for.map(|added_for| (self.word(&kind, &id, added_for), added_for));
+        Ok(Job { kind, id, due, destination, payload, attempts, space: self.space, key: key.clone(), moved })
     }
 
     fn shard(&self, shard: u16) -> KeyBuilder {
@@ -142,9 +185,17 @@ impl Job {
     pub async fn claim(&self, txn: &Txn) -> Result<bool, StoreError> {
         let present = txn.get(self.space, &self.key).await?.is_some();
         if present {
-            txn.delete(self.space, self.key.clone());
+            self.keys().for_each(|key| txn.delete(self.space, key));
         }
         Ok(present)
+    }
+}
+
+impl Job {
+    /// What is stored of it.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Bytes> {
+        let word = self.moved.as_ref().map(|(word, _)| word.clone());
+        std::iter::once(self.key.clone()).chain(word)
     }
 }
 

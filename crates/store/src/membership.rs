@@ -24,7 +24,7 @@ const GONE: Duration = Duration::from_secs(10);
 /// Listed as gone for this long, then forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
 /// No answer of the store for this long: this node cannot serve.
-const CUT_OFF: Duration = Duration::from_secs(3);
+const CUT_OFF: Duration = Duration::from_secs(2);
 const MAX_NODES: usize = 1_000;
 
 /// How a node describes itself. Part of the format: releases add fields, and ignore those that they do not know.

@@ -16,7 +16,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use pileus_core::{BoxFuture, Timestamp};
 use tokio::sync::watch;
 
-use crate::due::{Due, Job, Row, SHARDS, shard_of};
+use crate::due::{Due, Job, SHARDS};
 use crate::kv::successor;
 use crate::txn::Assumptions;
 use crate::{
@@ -177,11 +177,11 @@ impl Runner {
 
     async fn remove(&self, job: &Job, version: Version, fence: Check) -> Result<(), StoreError> {
         let row = Check { space: job.space, key: job.key.clone(), expected: Some(version) };
-        let delete = Write { space: job.space, key: job.key.clone(), change: Change::Delete };
+        let deletes = job.keys().map(|key| Write { space: job.space, key, change: Change::Delete });
         // It may come back after a crash, like any row that is handled again.
         let durability = Durability::Relaxed;
         let commit =
-            Commit { checks: vec![fence, row], writes: vec![delete], durability, ..Commit::default() };
+            Commit { checks: vec![fence, row], writes: deletes.collect(), durability, ..Commit::default() };
         // A conflict: the handler has claimed it, or written it anew, or the shard is someone else's by now.
         self.store.kv().commit(commit).await.map(|_| ())
     }
@@ -203,14 +203,8 @@ impl Runner {
             ?pause,
             "a due row failed; it is tried again"
         );
-        let row = Row {
-            destination: job.destination.clone(),
-            payload: job.payload.clone(),
-            attempts: job.attempts.saturating_add(1),
-        };
         let txn = Txn::new(self.store.kv().clone(), Assumptions::Refused);
-        txn.delete(job.space, job.key.clone());
-        self.due.put(&txn, shard_of(&job.kind, &job.id), due, &job.kind, &job.id, &row)?;
+        self.due.put_again(&txn, job, due)?;
         let mut commit = txn.take().commit;
         commit.checks =
             vec![fence, Check { space: job.space, key: job.key.clone(), expected: Some(version) }];

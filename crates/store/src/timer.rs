@@ -14,7 +14,7 @@ pub fn set(txn: &Txn, kind: &str, id: &str, due: Timestamp, payload: &[u8]) -> R
     TIMERS.add(txn, &NewJob { kind, id, due, destination: "", payload })
 }
 
-/// Cancels the timer set for `due`.
-pub fn cancel(txn: &Txn, kind: &str, id: &str, due: Timestamp) {
-    TIMERS.remove(txn, kind, id, due);
+/// Cancels the timer set for `due`. See `Due::remove`.
+pub async fn cancel(txn: &Txn, kind: &str, id: &str, due: Timestamp) -> Result<(), StoreError> {
+    TIMERS.remove(txn, kind, id, due).await
 }

@@ -193,7 +193,7 @@ impl Jobs {
             let id = id.clone();
             async move {
                 if txn.get(Space::Items, &count_key(&id)).await?.is_none() {
-                    timer::cancel(&txn, KIND, &id, moment(due));
+                    timer::cancel(&txn, KIND, &id, moment(due)).await?;
                     txn.put(Space::Items, cancelled_key(&id), Bytes::new());
                 }
                 Ok(())

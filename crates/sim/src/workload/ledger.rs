@@ -353,7 +353,8 @@ impl Entry {
     }
 
     fn check(&self, body: &str, batch: &Batch, count: u64, ghosts: u64) -> Result<(), String> {
-        if batch.ended_at < self.not_before {
+        // Whoever holds it may release it by a clock that is behind, and then it is there before its time by that clock.
+        if count == 1 && batch.ended_at < self.not_before {
             let early = self.not_before - batch.ended_at;
             return Err(format!("{body} was delivered {early} ms before its time"));
         }

@@ -98,10 +98,7 @@ async fn a_timer_fires_when_the_clock_is_moved_to_it_and_not_before() {
     bench.set("cancelled", start + seconds(20)).await;
     let cancelled: Result<(), StoreError> = bench
         .store
-        .transact(|txn| async move {
-            timer::cancel(&txn, "test", "cancelled", start + seconds(20));
-            Ok(())
-        })
+        .transact(|txn| async move { timer::cancel(&txn, "test", "cancelled", start + seconds(20)).await })
         .await;
     cancelled.unwrap();
     bench.clock.advance(seconds(9));
@@ -225,4 +222,29 @@ async fn more_rows_than_may_run_at_a_time_are_all_handled() {
     stop.send(()).unwrap();
     running.await.unwrap();
     assert_eq!(bench.seen.list().len(), 500);
+}
+
+#[tokio::test]
+async fn a_timer_that_failed_is_cancelled_by_the_moment_that_it_was_set_for() {
+    let bench = Bench::new();
+    let seen = bench.seen.clone();
+    let runner = Runner::new(bench.store.clone(), TIMERS).on("test", move |job: Job| {
+        seen.note(&job);
+        let fails = job.id == "failing" || job.attempts == 0;
+        async move { if fails { Err(Failure::new("not yet")) } else { Ok(()) } }
+    });
+    let (stop, running) = bench.start(runner);
+    let due = bench.now();
+    bench.set("failing", due).await;
+    bench.set("late", due).await;
+    while bench.seen.list().len() < 6 || bench.rows(TIMERS).await > 1 {
+        bench.clock.advance(seconds(1));
+        tokio::task::yield_now().await;
+    }
+    let cancel = bench.store.transact(|txn| async move { timer::cancel(&txn, "test", "failing", due).await });
+    cancel.await.unwrap();
+    let left = bench.store.scan(Space::Index, &KeyRange::default(), 10).await.unwrap();
+    assert_eq!(left.entries, [], "neither the timer nor a word of where it waits");
+    stop.send(()).unwrap();
+    running.await.unwrap();
 }
