@@ -7,18 +7,18 @@ use crate::{coverage, models, root, sh, tidy};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only the steps whose name contains this: fmt, tidy, clippy, rust, build, protocols, python, js, crash, sim, postgres, rust-sdk
+    /// Only the steps whose name contains this: fmt, tidy, clippy, rust, sim, build, protocols, python, js, crash, postgres,
+    /// cluster, rust-sdk
     #[arg(long)]
     only: Option<String>,
 }
 
 type Step = (&'static str, fn() -> Result<(), String>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 12] = [
     ("fmt", || sh::run("cargo", ["fmt", "--all", "--check"])),
     ("tidy", tidy_all),
     ("clippy", || sh::run("cargo", ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
-    // The PostgreSQL engine's tests start a server of their own: `--only postgres`, until nodes can use it.
     ("rust", || sh::run("cargo", ["test", "--workspace", "--quiet", "--exclude", "pileus-store-postgres"])),
     ("sim", || crate::sim::run(&crate::sim::Args::short())),
     ("build", || sh::run("cargo", ["build", "--package", "pileus-cli"])),
@@ -26,15 +26,15 @@ const STEPS: [Step; 10] = [
     ("python", python),
     ("js", javascript),
     ("crash", || crate::crash::run(&crate::crash::Args::short())),
+    // These two start PostgreSQL servers of their own: `scripts/postgres.sh` installs one.
+    ("postgres", || sh::run("cargo", ["test", "--quiet", "--package", "pileus-store-postgres"])),
+    ("cluster", cluster),
 ];
 
 pub fn run(args: &Args) -> Result<(), String> {
     // The SDK's crates take minutes to build: asked for by name alone.
     if args.only.as_deref() == Some("rust-sdk") {
         return rust_sdk();
-    }
-    if args.only.as_deref() == Some("postgres") {
-        return sh::run("cargo", ["test", "--package", "pileus-store-postgres"]);
     }
     let wanted = |name: &str| args.only.as_deref().is_none_or(|only| name.contains(only));
     for (name, step) in STEPS.iter().filter(|(name, _)| wanted(name)) {
@@ -61,6 +61,15 @@ fn python() -> Result<(), String> {
     let python = venv()?;
     let python = python.to_string_lossy();
     sh::run(&python, ["-m", "pytest", "-q", "-x", "tests/python", "-p", "no:cacheprovider"])
+}
+
+/// Several nodes on one PostgreSQL, while things break.
+fn cluster() -> Result<(), String> {
+    let python = venv()?;
+    sh::run(
+        &python.to_string_lossy(),
+        ["-m", "pytest", "-q", "-x", "tests/cluster", "-p", "no:cacheprovider"],
+    )
 }
 
 /// The interpreter of the tests' own environment under `target/`.
