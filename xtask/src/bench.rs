@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods)] // a benchmark measures real time
 
+mod cluster;
 mod floor;
 mod load;
 mod wire;
@@ -33,9 +34,12 @@ pub struct Args {
     /// Measure this binary, instead of building one
     #[arg(long)]
     binary: Option<std::path::PathBuf>,
-    /// Only these loads, and no verdicts: identity, send, cycle, wake
+    /// Only these loads, and no verdicts: identity, send, cycle, wake, cluster
     #[arg(long)]
     only: Option<String>,
+    /// Nodes on a shared database, as `--only cluster`: an empty database's URL, or `postgres` to have a server started
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
     /// For this program itself: serve the floor on a port
     #[arg(long, hide = true)]
     serve_floor: Option<u16>,
@@ -70,6 +74,10 @@ async fn measure(args: &Args) -> Result<(), String> {
 
 async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
     let seconds = Duration::from_secs(args.seconds);
+    if args.store.is_some() || args.only.as_deref() == Some("cluster") {
+        let url = args.store.as_deref().filter(|store| *store != "postgres");
+        return cluster::run(binary, dir, url, args.clients, seconds).await;
+    }
     if let Some(only) = &args.only {
         return one(args, binary, dir, only, seconds).await;
     }

@@ -28,7 +28,7 @@ impl Server {
 
     /// With more settings, after `prepare` was given the data folder.
     pub fn start_with(settings: &[&str], prepare: impl FnOnce(&Path)) -> Option<Server> {
-        let Some(programs) = installed() else {
+        let Some(programs) = programs() else {
             assert!(std::env::var_os(REQUIRED).is_none(), "PostgreSQL is required and not installed");
             eprintln!(
                 "SKIPPED: PostgreSQL is not installed under /usr/lib/postgresql; scripts/postgres.sh installs it"
@@ -118,7 +118,8 @@ impl Drop for Server {
     }
 }
 
-fn installed() -> Option<PathBuf> {
+/// Where the newest PostgreSQL that is installed keeps its programs.
+pub fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut folders: Vec<PathBuf> = versions.flatten().map(|version| version.path().join("bin")).collect();
     folders.retain(|folder| folder.join("initdb").exists());

@@ -67,29 +67,42 @@ pub async fn run(
     clients: usize,
     time: Duration,
 ) -> Result<Figures, String> {
+    run_on(&[process], scenario, clients, time).await
+}
+
+/// As `run`, the connections spread over several nodes of one cloud. CPU is that of all.
+pub async fn run_on(
+    processes: &[&Process],
+    scenario: Scenario,
+    clients: usize,
+    time: Duration,
+) -> Result<Figures, String> {
+    let ports: Arc<[u16]> = processes.iter().map(|process| process.port).collect();
+    let Some(&first) = ports.first() else { return Err("there is no node to load".to_owned()) };
     let queue = match scenario {
         Scenario::CallerIdentity => String::new(),
-        Scenario::SqsCycleDeep => create_queue(process.port, "deep").await?,
-        other => create_queue(process.port, &format!("bench-{other:?}")).await?,
+        Scenario::SqsCycleDeep => create_queue(first, "deep").await?,
+        other => create_queue(first, &format!("bench-{other:?}")).await?,
     };
-    let calls = Arc::new(Calls::new(Client::connect(process.port).await?, queue)?);
-    for_a_while(process.port, scenario, &calls, clients, time / 10).await?;
-    let (cpu, begin) = (process.cpu(), Instant::now());
-    let latencies = for_a_while(process.port, scenario, &calls, clients, time).await?;
-    Ok(Figures::of(latencies, begin.elapsed(), process.cpu().saturating_sub(cpu)))
+    let cpu = || processes.iter().map(|process| process.cpu()).sum::<Duration>();
+    let calls = Arc::new(Calls::new(Client::connect(first).await?, queue)?);
+    for_a_while(&ports, scenario, &calls, clients, time / 10).await?;
+    let (before, begin) = (cpu(), Instant::now());
+    let latencies = for_a_while(&ports, scenario, &calls, clients, time).await?;
+    Ok(Figures::of(latencies, begin.elapsed(), cpu().saturating_sub(before)))
 }
 
 async fn for_a_while(
-    port: u16,
+    ports: &Arc<[u16]>,
     scenario: Scenario,
     calls: &Arc<Calls>,
     clients: usize,
     time: Duration,
 ) -> Result<Vec<Duration>, String> {
     let end = Instant::now() + time;
-    let calls = calls.clone();
-    on_threads(clients, move |_| {
-        let calls = calls.clone();
+    let (calls, ports) = (calls.clone(), ports.clone());
+    on_threads(clients, move |client| {
+        let (calls, port) = (calls.clone(), ports[client % ports.len()]);
         async move {
             let mut wire = Wire::connect(port).await?;
             let mut latencies = Vec::new();
