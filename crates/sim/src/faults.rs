@@ -97,9 +97,9 @@ impl Rates {
             lost_wake: chance(5_000),
             slow: chance(300),
             latency: Duration::from_micros([50, 300, 2_000][rng.below(3) as usize]),
-            crash_every: every(8),
-            cut_every: every(10),
-            stop_every: every(10),
+            crash_every: every(6),
+            cut_every: every(8),
+            stop_every: every(8),
             skew: Duration::from_millis([0, 20, 1_500, 20_000][rng.below(4) as usize]),
         }
     }

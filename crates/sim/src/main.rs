@@ -1,11 +1,14 @@
 //! `pileus-sim`: runs seeds. `cargo xtask sim` calls it.
 
+use std::fmt;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Parser;
 use pileus_platform::{Clock as _, MovableClock};
-use pileus_sim::{Bug, Options, run};
+use pileus_sim::{Broken, Bug, Options, Report, run};
 
 /// Whole clouds in one thread, from a seed
 #[derive(Parser)]
@@ -69,28 +72,63 @@ fn one(seed: u64, args: &Args) -> ExitCode {
 }
 
 fn many(first: u64, end: u64, until: Option<Duration>, clock: &MovableClock, bug: Option<Bug>) -> ExitCode {
-    let began = clock.monotonic();
-    let (mut runs, mut steps, mut simulated, mut broken) = (0u64, 0, Duration::ZERO, 0u64);
-    for seed in first..end {
-        if until.is_some_and(|until| clock.monotonic() >= until) {
-            break;
+    let (began, next) = (clock.monotonic(), AtomicU64::new(first));
+    let total = Mutex::new(Total::default());
+    // Seeds have nothing in common: each core takes the next one.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|threads| {
+        for _ in 0..cores {
+            threads.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end || until.is_some_and(|until| clock.monotonic() >= until) {
+                        return;
+                    }
+                    let outcome = run(seed, Options { bug, ..Options::default() });
+                    total.lock().unwrap_or_else(PoisonError::into_inner).add(seed, outcome);
+                }
+            });
         }
-        runs += 1;
-        match run(seed, Options { bug, ..Options::default() }) {
+    });
+    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    println!("{total} in {:.1} s", (clock.monotonic() - began).as_secs_f64());
+    if total.broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What came of many seeds.
+#[derive(Default)]
+struct Total {
+    seeds: u64,
+    steps: u64,
+    commits: u64,
+    simulated: Duration,
+    broken: u64,
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, outcome: Result<Report, Broken>) {
+        self.seeds += 1;
+        match outcome {
             Ok(report) => {
-                steps += report.steps;
-                simulated += report.virtual_time;
+                self.steps += report.steps;
+                self.commits += report.commits;
+                self.simulated += report.virtual_time;
             }
-            Err(reason) => {
-                println!("{reason}\n  again: cargo xtask sim --seed {seed}");
-                broken += 1;
+            Err(broken) => {
+                println!("{broken}\n  again: cargo xtask sim --seed {seed}");
+                self.broken += 1;
             }
         }
     }
-    let took = (clock.monotonic() - began).as_secs_f64();
-    println!(
-        "{runs} seeds in {took:.1} s: {steps} steps, {:.1} simulated hours, {broken} broken",
-        simulated.as_secs_f64() / 3_600.0
-    );
-    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl fmt::Display for Total {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Total { seeds, steps, commits, simulated, broken } = self;
+        let hours = simulated.as_secs_f64() / 3_600.0;
+        write!(
+            f,
+            "{seeds} seeds, {broken} broken: {steps} steps, {commits} commits, {hours:.1} simulated hours"
+        )
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use pileus_core::Rng as _;
 
 use crate::chaos;
@@ -95,7 +96,7 @@ pub fn run(seed: u64, options: Options) -> Result<Report, Broken> {
 async fn script(cloud: Cloud, rates: Rates, work: Arc<std::sync::Mutex<String>>) -> Result<(), String> {
     let world = cloud.world().clone();
     let rng = world.rng("script", 0);
-    let length = Duration::from_secs(10 + rng.below(3) * rng.below(25));
+    let length = Duration::from_secs(8 + rng.below(3) * rng.below(12));
     let crew = Crew::new(&cloud, Duration::from_secs(5) + length);
     // At least one of them, whatever the seed.
     let chosen = 1 + rng.below(31);
@@ -125,12 +126,15 @@ async fn script(cloud: Cloud, rates: Rates, work: Arc<std::sync::Mutex<String>>)
     crew.home().await;
     world.sleep(SETTLE).await;
     let mut words = String::new();
-    for queue in &queues {
-        words += &format!(" {:?}", queue.finish().await?);
-    }
     if let Some(jobs) = &jobs {
         let [effects, timers] = jobs.finish()?;
         words += &format!(" Jobs {{ effects: {effects}, timers: {timers} }}");
+    }
+    // One node, with all that it believes, must find everything.
+    let last = rng.below(cloud.size() as u64) as usize;
+    (0..cloud.size()).filter(|node| *node != last).for_each(|node| cloud.crash(node));
+    for tally in join_all(queues.iter().map(Queue::finish)).await {
+        words += &format!(" {:?}", tally?);
     }
     if let Some(access) = &access {
         let [policy, key] = access.seen();

@@ -12,10 +12,9 @@ use crate::cloud::{Call, Cloud, Running, Trouble, account, root};
 use crate::workload::Crew;
 use crate::workload::ledger::{Held, Ledger, Place, Rules, Tally};
 
-/// A node may rely on what it believes of an index for a minute, when it missed a wake-up: with the calm before them, two
-/// long polls are longer.
-const EMPTY_POLLS: usize = 2;
-const LONG_POLL: u64 = 20;
+/// How long a drained queue is polled for more, in seconds. A node may rely on what it believes of an index for a minute,
+/// when it missed a wake-up; the calm before the first of these polls is almost as long.
+const POLLS: [(Place, &[u64]); 3] = [(Place::Source, &[20, 10]), (Place::Dead, &[5]), (Place::Source, &[1])];
 /// Of the dead-letter queue, in seconds.
 const DEAD_VISIBILITY: u64 = 10;
 const GROUPS: u64 = 3;
@@ -55,7 +54,7 @@ impl Plan {
             delay: pick(&[0, 0, 1, 5]),
             producers: if is_fifo { GROUPS } else { 1 + rng.below(3) },
             consumers: 1 + rng.below(4),
-            pause: Duration::from_millis(pick(&[30, 150, 600])),
+            pause: Duration::from_millis(pick(&[50, 200, 600])),
         }
     }
 
@@ -326,8 +325,8 @@ impl Queue {
         let running = self.cloud().any(&rng).await;
         let counted = self.count(&running, Place::Source).await? + self.count(&running, Place::Dead).await?;
         let mut drained = BTreeSet::new();
-        for place in [Place::Source, Place::Dead, Place::Source] {
-            self.drain(&running, place, &mut drained).await?;
+        for (place, polls) in POLLS {
+            self.drain(&running, place, polls, &mut drained).await?;
         }
         let left = self.count(&running, Place::Source).await? + self.count(&running, Place::Dead).await?;
         let ledger = self.ledger();
@@ -352,12 +351,13 @@ impl Queue {
         &self,
         running: &Running,
         place: Place,
+        polls: &[u64],
         drained: &mut BTreeSet<String>,
     ) -> Result<(), String> {
         let rng = self.rng("drain", place as u64);
         let mut empty = 0;
-        while empty < EMPTY_POLLS {
-            let held = self.receive(running, place, 10, LONG_POLL, Some(600)).await;
+        while let Some(wait) = polls.get(empty) {
+            let held = self.receive(running, place, 10, *wait, Some(600)).await;
             empty = if held.is_empty() { empty + 1 } else { 0 };
             for held in held {
                 if !drained.insert(held.body.clone()) {
