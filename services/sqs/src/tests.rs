@@ -62,6 +62,10 @@ impl World {
         self.now.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
+    fn back(&self, milliseconds: u64) {
+        self.now.fetch_sub(milliseconds, Ordering::Relaxed);
+    }
+
     fn address(name: &str) -> Address {
         let arn = Arn::parse(&format!("arn:aws:sqs:us-east-1:123456789012:{name}")).unwrap();
         Address::from_arn(&arn).unwrap()

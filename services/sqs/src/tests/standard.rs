@@ -52,6 +52,29 @@ fn a_deep_queue_gives_each_message_once_in_order_and_skips_what_is_gone() {
 }
 
 #[test]
+fn what_was_put_in_below_is_found_at_once_when_it_is_old_and_soon_when_it_is_new() {
+    run(async {
+        let world = World::new();
+        let jobs = world.queue("jobs", &[]).await;
+        for (old, expected) in [(100, ["a", "b", "c", "below"]), (5_000, ["a", "below", "b", "c"])] {
+            world.advance(60_000);
+            for text in ["a", "b", "c"] {
+                world.send(&jobs, None, text, 0).await;
+            }
+            let mut seen = world.bodies(&jobs, 1, 600_000).await;
+            // The look has read the others ahead. A send that began earlier commits now.
+            world.back(old);
+            world.send(&jobs, None, "below", 0).await;
+            world.advance(old);
+            for _ in 0..3 {
+                seen.extend(world.bodies(&jobs, 1, 600_000).await);
+            }
+            assert_eq!(seen, expected, "{old} ms earlier");
+        }
+    });
+}
+
+#[test]
 fn a_deleted_message_stays_away_and_only_the_latest_handle_deletes() {
     run(async {
         let world = World::new();
