@@ -120,11 +120,21 @@ async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
     verdict("SendMessage rate / raw group commit", share, 60.0, "% (at least)", share >= 60.0);
 
     if args.messages > 0 {
-        let filled = load::fill(&node, args.messages, args.clients).await?;
-        filled.print(&format!("sqs SendMessageBatch, {} messages", args.messages));
-        verdict("resident with them queued", node.rss_mib(), 200.0, "MiB", node.rss_mib() <= 200.0);
-        let deep = load::run(&node, Scenario::SqsCycleDeep, args.clients, seconds).await?;
-        deep.print("sqs receive + delete, deep queue");
+        deep(args, &node, seconds).await?;
+    }
+    Ok(())
+}
+
+/// Memory, and what a receive costs, with a few messages queued and with many.
+async fn deep(args: &Args, node: &Process, seconds: Duration) -> Result<(), String> {
+    // As many as one run can take, and then as many as were asked for.
+    for messages in [args.messages.min(100_000), args.messages] {
+        let filled = load::fill(node, messages, args.clients).await?;
+        filled.print(&format!("sqs SendMessageBatch, {messages} messages"));
+        let resident = node.rss_mib();
+        verdict("resident with them queued", resident, 200.0, "MiB", resident <= 200.0);
+        let taken = load::run(node, Scenario::SqsCycleDeep, args.clients, seconds).await?;
+        taken.print(&format!("sqs receive + delete, {messages} queued"));
     }
     Ok(())
 }
@@ -136,6 +146,7 @@ async fn one(args: &Args, binary: &Path, dir: &Path, only: &str, seconds: Durati
         "identity" => Scenario::CallerIdentity,
         "send" => Scenario::SqsSend,
         "cycle" => Scenario::SqsCycle,
+        "deep" => return deep(args, &node, seconds).await,
         "wake" => {
             println!("long-poll wake, p99: {:?}", load::long_poll_wake(&node, 200).await?);
             return Ok(());
