@@ -153,6 +153,7 @@ impl Node {
         if let Err(error) = self.serving.await {
             tracing::error!(%error, "the listener did not end well");
         }
+        pileus_svc_lambda::stop(&self.shared.platform()).await;
         if let Some(joined) = &self.shared.joined {
             joined.leave().await;
         }
@@ -177,7 +178,9 @@ impl Shared {
         transfer::wipe(&self.store).await?;
         self.blobs.clear().await?;
         let running = Running::start(&self.config, &self.clock, &self.rng, &self.store, &self.blobs).await?;
+        let before = self.platform();
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;
+        pileus_svc_lambda::stop(&before).await;
         Ok(())
     }
 
@@ -206,6 +209,15 @@ impl Running {
             outbound: Arc::new(HttpsClient::default()),
         };
         let platform = compose(config, parts).await?;
+        let dir = functions_dir(config, rng.as_ref());
+        let endpoint = Some(on_this_machine(config.listen));
+        let setup = pileus_svc_lambda::Setup {
+            dir,
+            is_ours_alone: config.engine == Engine::Memory,
+            endpoint,
+            isolation: pileus_svc_lambda::Isolation::Best,
+        };
+        pileus_svc_lambda::configure(&platform, setup);
         let mut workers = JoinSet::new();
         platform.start_workers(&mut workers);
         Ok(Running { platform, workers })
@@ -234,6 +246,23 @@ pub async fn open_store(
         Engine::Postgres(url) => pileus_store_postgres::open(&url.0, rng.clone()).await?,
     };
     Ok(Store::new(kv, clock, rng))
+}
+
+/// An address that listens everywhere is reached by the loopback.
+fn on_this_machine(listen: SocketAddr) -> SocketAddr {
+    match (listen.ip().is_unspecified(), listen.is_ipv4()) {
+        (false, _) => listen,
+        (true, true) => SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), listen.port()),
+        (true, false) => SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), listen.port()),
+    }
+}
+
+/// Where this node unpacks functions: with nothing kept, a folder of the process's own.
+fn functions_dir(config: &NodeConfig, rng: &dyn Rng) -> PathBuf {
+    match config.engine {
+        Engine::Memory => std::env::temp_dir().join(format!("pileus-functions-{:016x}", rng.next_u64())),
+        _ => config.data_dir.join("functions"),
+    }
 }
 
 /// Files below the data directory, which the store's lock guards too.

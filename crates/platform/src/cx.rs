@@ -242,6 +242,11 @@ impl Cx {
         Ok(self.with_caller(caller))
     }
 
+    /// Whether the caller may do this, by the policies that apply: for a service that must tell before it acts.
+    pub async fn is_allowed(&self, service: &str, access: &crate::Access) -> Result<bool, Fault> {
+        crate::authz::is_allowed(self, service, access).await
+    }
+
     /// Calls an operation of another service by the door that requests use: validated, authorised as `caller()`, recorded.
     pub async fn call<I: Struct, O: Struct>(&self, operation: Operation<I, O>, input: I) -> Result<O, Fault> {
         let output = self.call_dynamic(operation.service, operation.name, Box::new(input)).await?;

@@ -38,6 +38,11 @@ impl Hosts {
         Hosts { suffixes }
     }
 
+    /// The domain of ours that a host lies under.
+    pub fn domain_of(&self, host: &str) -> Option<&str> {
+        self.split(host).map(|(_, domain)| domain)
+    }
+
     /// The host without its domain, and the domain. `None` if the host is of no domain of ours.
     fn split<'h>(&self, host: &'h str) -> Option<(&'h str, &str)> {
         self.suffixes.iter().find_map(|suffix| {

@@ -1,0 +1,124 @@
+//! Packages: checked, kept as blobs, and unpacked on this node when a function first runs here.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use pileus_blobs::{BlobError, Blobs};
+use pileus_platform::Cx;
+use pileus_store::Txn;
+
+use super::{Code, zip};
+use crate::error::LambdaError;
+use crate::keys::{CODE, Nothing};
+
+/// Source: AWS Lambda Developer Guide, "Lambda quotas" (deployment package size).
+const MAX_ZIPPED: usize = 50 << 20;
+pub const MAX_UNZIPPED: u64 = 262_144_000;
+/// Recorded: what a request may have, its encoding included, says the refusal.
+const MAX_REQUEST: usize = 70_167_211;
+/// Of all packages of an account in a region.
+pub const MAX_STORAGE: i64 = 80_530_636_800;
+
+pub const AREA: &str = "lambda";
+
+/// Where the code of a request comes from.
+#[derive(Default)]
+pub struct Source {
+    pub zip: Option<Bytes>,
+    pub s3_bucket: Option<String>,
+    pub image_uri: Option<String>,
+    pub kms_key: Option<String>,
+}
+
+/// Checks a package and keeps it.
+///
+/// # Errors
+/// `InvalidParameterValueException` with AWS's sentence about what is wrong with the archive;
+/// `RequestEntityTooLargeException`; `NotImplemented` for the sources that this cloud lacks.
+pub async fn keep(cx: &Cx, source: Source, operation: &'static str) -> Result<Code, LambdaError> {
+    if source.image_uri.is_some() {
+        return Err(LambdaError::missing("container images as Lambda functions (ImageUri)"));
+    }
+    if source.s3_bucket.is_some() {
+        return Err(LambdaError::missing("Lambda code from S3 (S3Bucket)"));
+    }
+    if source.kms_key.is_some() {
+        return Err(LambdaError::missing("SourceKMSKeyArn of Lambda code"));
+    }
+    let zip = source.zip.ok_or_else(|| LambdaError::invalid("Please provide a source for function code."))?;
+    if zip.len() > MAX_ZIPPED {
+        return Err(LambdaError::RequestEntityTooLarge { limit: MAX_REQUEST, operation });
+    }
+    if zip.is_empty() {
+        return Err(LambdaError::invalid("Uploaded file must be a non-empty zip"));
+    }
+    let checked = zip.clone();
+    let unzipped = tokio::task::spawn_blocking(move || zip::verify(&checked, MAX_UNZIPPED))
+        .await
+        .map_err(|error| LambdaError::Internal(format!("checking a package ended early: {error}")))?
+        .map_err(refuse)?;
+    if unzipped == 0 && zip::entries(&zip).is_ok_and(|entries| entries.is_empty()) {
+        return Err(LambdaError::invalid("Uploaded file must be a non-empty zip"));
+    }
+    let blob = blobs(cx).put(zip).await.map_err(unavailable)?;
+    Ok(Code { blob, unzipped })
+}
+
+fn refuse(error: zip::ZipError) -> LambdaError {
+    match error {
+        zip::ZipError::TooLarge(limit) => too_large(limit),
+        zip::ZipError::Malformed(_) => LambdaError::invalid(
+            "Could not unzip uploaded file. Please check your file, then try to upload again.",
+        ),
+    }
+}
+
+pub fn too_large(limit: u64) -> LambdaError {
+    LambdaError::invalid(format!("Unzipped size must be smaller than {limit} bytes"))
+}
+
+fn unavailable(error: BlobError) -> LambdaError {
+    LambdaError::Internal(error.to_string())
+}
+
+pub fn blobs(cx: &Cx) -> Blobs {
+    cx.platform().blobs().area(AREA)
+}
+
+/// Notes in the caller's transaction that `owner` uses the code, so that the sweeper leaves it.
+pub fn hold(txn: &Txn, code: &Code, owner: &str) -> Result<(), LambdaError> {
+    Ok(CODE.put(txn, &(code.blob.id.as_str().to_owned(), owner.to_owned()), &Nothing {})?)
+}
+
+pub fn release(txn: &Txn, code: &Code, owner: &str) {
+    CODE.delete(txn, &(code.blob.id.as_str().to_owned(), owner.to_owned()));
+}
+
+/// The folder of a package on this node; unpacked now if it was not before. Whoever else wants it waits.
+pub async fn unpacked(blobs: &Blobs, root: &Path, code: &Code) -> Result<PathBuf, LambdaError> {
+    let folder = root.join(hex::encode(code.blob.sha256));
+    if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
+        return Ok(folder);
+    }
+    let bytes = blobs.read(&code.blob, MAX_ZIPPED as u64).await.map_err(unavailable)?;
+    let (to, half) = (folder.clone(), root.join(format!("{}.new", code.blob.id.name())));
+    let work = move || {
+        // A folder with its name is whole: it is renamed after the last file.
+        if to.exists() {
+            return Ok(());
+        }
+        let _ = std::fs::remove_dir_all(&half);
+        zip::unpack(&bytes, &half)?;
+        match std::fs::rename(&half, &to) {
+            Err(error) if !to.exists() => Err(error),
+            _ => {
+                let _ = std::fs::remove_dir_all(&half);
+                Ok(())
+            }
+        }
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| LambdaError::Internal(format!("unpacking ended early: {error}")))?
+        .map_err(|error| LambdaError::Internal(format!("a package cannot be unpacked: {error}")))?;
+    Ok(folder)
+}

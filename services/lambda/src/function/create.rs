@@ -1,0 +1,152 @@
+//! `CreateFunction`.
+
+use std::collections::BTreeMap;
+
+use pileus_api_lambda as api;
+use pileus_platform::Cx;
+
+use super::code::{self, Source};
+use super::settings::{self, Lacking};
+use super::{Config, FunctionRow, RuntimeUpdates, runtimes, show_creating};
+use crate::destination;
+use crate::error::LambdaError;
+use crate::keys::FUNCTIONS;
+use crate::layer;
+use crate::name::{FunctionName, LATEST};
+use crate::version;
+use crate::{role, tags};
+
+/// `CreateFunction`: `$LATEST`, and version 1 if `Publish` is set.
+///
+/// # Errors
+/// `InvalidParameterValueException` for what does not fit together, a runtime that is not taken, an archive that does not unpack, a
+/// role that Lambda cannot assume; `ResourceConflictException` for a name that is taken; `NotImplemented` by name.
+///
+/// Source: AWS Lambda API Reference, "CreateFunction".
+pub async fn create_function(
+    cx: &Cx,
+    mut input: api::CreateFunctionRequest,
+) -> Result<api::FunctionConfiguration, LambdaError> {
+    let name = &FunctionName::unqualified(cx, input.function_name.as_deref())?;
+    if name.account != cx.account() {
+        return Err(LambdaError::AccessDenied(
+            "Functions are created in the caller's own account.".to_owned(),
+        ));
+    }
+    refuse_what_is_lacking(&mut input)?;
+    let (Some(runtime), Some(handler)) = (input.runtime.clone(), input.handler.clone()) else {
+        return Err(LambdaError::invalid(
+            "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+        ));
+    };
+    runtimes::check(&runtime)?;
+    let environment = input.environment.map(settings::environment).transpose()?.flatten();
+    let logging = settings::logging(input.logging_config, None, &name.name)?;
+    let tags: BTreeMap<String, String> = tags::merge(BTreeMap::new(), input.tags)?;
+    let role = input.role.unwrap_or_default();
+    role::check(cx, &role, &name.name).await?;
+    let dead_letter = input.dead_letter_config.and_then(|config| config.target_arn);
+    let dead_letter = destination::dead_letter(cx, dead_letter, &role).await?;
+    let layers = layer::attach(cx, input.layers.unwrap_or_default()).await?;
+    if FUNCTIONS.get(cx.store(), &name.key()).await?.is_some() {
+        return Err(exists(name));
+    }
+    let given = input.code.unwrap_or_default();
+    let source = Source {
+        zip: given.zip_file,
+        s3_bucket: given.s3_bucket,
+        image_uri: given.image_uri,
+        kms_key: given.source_kms_key_arn,
+    };
+    let code = code::keep(cx, source, "CreateFunction").await?;
+    layer::check_size(&code, &layers)?;
+    let number = |value: Option<i64>, default| value.and_then(|v| u32::try_from(v).ok()).unwrap_or(default);
+    let storage = input.ephemeral_storage.and_then(|storage| storage.size);
+    let config = Config {
+        runtime,
+        handler,
+        role,
+        description: input.description.unwrap_or_default(),
+        timeout: number(input.timeout, settings::DEFAULT_TIMEOUT),
+        memory_mb: number(input.memory_size, settings::DEFAULT_MEMORY_MB),
+        ephemeral_mb: number(storage, settings::DEFAULT_EPHEMERAL_MB),
+        environment,
+        dead_letter,
+        layers,
+        architecture: settings::architecture(input.architectures),
+        logging,
+        code,
+        modified: cx.now(),
+        revision: cx.ids().uuid(),
+        runtime_updates: RuntimeUpdates::default(),
+    };
+    let row = FunctionRow {
+        id: cx.ids().uuid(),
+        created: cx.now(),
+        latest: config,
+        next_version: 1,
+        reserved_concurrency: None,
+        tags,
+        allows_recursion: false,
+    };
+    insert(cx, name, row, input.publish.unwrap_or(false)).await
+}
+
+async fn insert(
+    cx: &Cx,
+    name: &FunctionName,
+    row: FunctionRow,
+    publishes: bool,
+) -> Result<api::FunctionConfiguration, LambdaError> {
+    let row = &row;
+    let published = cx
+        .transact(|txn| async move {
+            if FUNCTIONS.get(&txn, &name.key()).await?.is_some() {
+                return Err(exists(name));
+            }
+            code::hold(&txn, &row.latest.code, &format!("{}:{LATEST}", row.id))?;
+            let mut row = row.clone();
+            let published = match publishes {
+                true => Some(version::publish(cx, &txn, name, &mut row, None).await?),
+                false => None,
+            };
+            row.put(&txn, name)?;
+            Ok(published)
+        })
+        .await?;
+    Ok(match published {
+        Some(number) => {
+            let number = number.to_string();
+            show_creating(&name.with(Some(&number)), &number, &row.latest)
+        }
+        None => show_creating(name, LATEST, &row.latest),
+    })
+}
+
+fn exists(name: &FunctionName) -> LambdaError {
+    LambdaError::ResourceConflict(format!("Function already exist: {}", name.name))
+}
+
+fn refuse_what_is_lacking(input: &mut api::CreateFunctionRequest) -> Result<(), LambdaError> {
+    if input.package_type.as_deref() == Some("Image") {
+        return Err(LambdaError::missing("container images as Lambda functions (PackageType=Image)"));
+    }
+    if input.publish_to.is_some() {
+        return Err(LambdaError::missing("PublishTo of Lambda functions"));
+    }
+    let lacking = Lacking {
+        vpc: input.vpc_config.take(),
+        kms_key: input.kms_key_arn.take(),
+        tracing: input.tracing_config.take(),
+        file_systems: input.file_system_configs.take(),
+        image: input.image_config.take(),
+        snap_start: input.snap_start.take(),
+        instances: input.capacity_provider_config.is_some(),
+        durable: input.durable_config.is_some(),
+        custom_runtime: input.runtime_config.is_some(),
+        accelerator: input.accelerator_config.is_some(),
+        tenancy: input.tenancy_config.is_some(),
+        code_signing: input.code_signing_config_arn.is_some(),
+    };
+    lacking.refuse()
+}
