@@ -34,7 +34,7 @@ pub struct Args {
     /// Measure this binary, instead of building one
     #[arg(long)]
     binary: Option<std::path::PathBuf>,
-    /// Only these loads, and no verdicts: identity, send, cycle, wake, cluster
+    /// Only one load, and no verdicts: identity, send, cycle, wake, cluster, deep (with --messages)
     #[arg(long)]
     only: Option<String>,
     /// Nodes on a shared database, as `--only cluster`: an empty database's URL, or `postgres` to have a server started
