@@ -10,21 +10,21 @@
 //! The crate knows no AWS service: it is handed code on disk, credentials and a place for log lines. What a level of
 //! isolation is worth, and what differs from AWS: `docs/sandbox.md`.
 
+mod channel;
 mod config;
 mod engine;
 pub mod environment;
+mod launcher;
 mod runtime;
 mod spec;
+mod sys;
 
 pub use config::{EngineConfig, Isolation, LauncherCommand, Level, Limits, PoolPolicy, Report, Stats};
 pub use engine::{Engine, EngineError};
+pub use launcher::launcher_main;
 pub use runtime::{Language, Runtime};
 pub use spec::{
     Architecture, Credentials, CredentialsProvider, FunctionSpec, Initialization, Invocation, InvokeOutcome,
     InvokeReport, InvokeResult, InvokeStatus, LogEvent, LogFormat, LogSink, Network, Program, ResponseMode,
     StreamPart,
 };
-
-/// To be called first in `main`, before any thread or runtime: a process that was started as a launcher becomes one and does
-/// not return.
-pub fn launcher_main() {}
