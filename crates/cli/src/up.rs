@@ -61,7 +61,11 @@ fn start_logging(settings: &Settings) -> Result<(), String> {
     let wanted = settings.log.as_deref().unwrap_or("info");
     // A bare level is about our own words: the store's engine tells each of its steps.
     let is_level = !wanted.contains(['=', ',']);
-    let filter = if is_level { format!("{wanted},fjall=warn,lsm_tree=warn") } else { wanted.to_owned() };
+    let filter = if is_level {
+        format!("{wanted},fjall=warn,lsm_tree=warn,tokio_postgres=warn,deadpool_postgres=error")
+    } else {
+        wanted.to_owned()
+    };
     let filter = EnvFilter::try_new(&filter).map_err(|error| format!("--log {filter:?}: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
