@@ -105,7 +105,9 @@ async fn answer(
 
     authn::claim_of(&signed, api, operation, protocol)?;
     let streaming = codec::streaming_input(operation);
-    if streaming.is_none() {
+    // A signature covers the whole body unless the request itself says what is covered, as those to S3 do.
+    let is_covered = api.name != "s3" && !headers.contains_key("x-amz-content-sha256");
+    if streaming.is_none() || is_covered {
         body.collect(platform).await?;
     }
     let region = region(platform, &signed, region_hint);

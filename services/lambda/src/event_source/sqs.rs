@@ -59,10 +59,10 @@ pub async fn work(platform: Platform) {
                     stays
                 });
                 for (key, row) in wanted {
-                    if !pollers.contains_key(&key) {
+                    pollers.entry(key).or_insert_with_key(|key| {
                         let task = tasks.spawn(hold(platform.clone(), key.clone(), row.clone()));
-                        pollers.insert(key, (row, task));
-                    }
+                        (row, task)
+                    });
                 }
             }
             Err(error) => tracing::warn!(%error, "event source mappings cannot be read, and are tried again"),
