@@ -66,6 +66,9 @@ impl Lease {
 pub mod rows {
     use super::*;
 
+    /// Nobody but the holder writes these rows while the lease is held.
+    const MAX_ATTEMPTS: u32 = 16;
+
     pub async fn acquire<K: Kv + ?Sized>(
         kv: &K,
         name: &str,
@@ -95,6 +98,7 @@ pub mod rows {
         })
     }
 
+    /// The end only moves forward: a renewal that was given up, and takes effect after a later one, changes nothing.
     pub async fn renew<K: Kv + ?Sized>(
         kv: &K,
         name: &str,
@@ -102,12 +106,31 @@ pub mod rows {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let commit = Commit {
-            checks: vec![check(fence_key(name), Some(token))],
-            writes: vec![put(expiry_key(name), write_expiry(now + ttl))],
-            ..Commit::default()
-        };
-        Ok(kv.commit(commit).await? != Outcome::Conflict)
+        let keys = [(Space::Sys, fence_key(name)), (Space::Sys, expiry_key(name))];
+        for _ in 0..MAX_ATTEMPTS {
+            let mut found = kv.multi_get(&keys).await?;
+            let (expiry, fence) = (found.pop().flatten(), found.pop().flatten());
+            if fence.is_none_or(|(_, version)| version != token) {
+                return Ok(false);
+            }
+            if let Some((value, _)) = &expiry
+                && read_expiry(value)? >= now + ttl
+            {
+                return Ok(true);
+            }
+            let commit = Commit {
+                checks: vec![
+                    check(fence_key(name), Some(token)),
+                    check(expiry_key(name), expiry.map(|(_, version)| version)),
+                ],
+                writes: vec![put(expiry_key(name), write_expiry(now + ttl))],
+                ..Commit::default()
+            };
+            if kv.commit(commit).await? != Outcome::Conflict {
+                return Ok(true);
+            }
+        }
+        Err(StoreError::Contention { attempts: MAX_ATTEMPTS })
     }
 
     pub async fn release<K: Kv + ?Sized>(kv: &K, name: &str, token: Version) -> Result<(), StoreError> {
@@ -158,6 +181,8 @@ mod tests {
         let second = rows::acquire(kv, "a", ttl, after(19)).await.unwrap().unwrap();
         assert!(second > first);
         assert!(!rows::renew(kv, "a", first, ttl, after(19)).await.unwrap());
+        assert!(rows::renew(kv, "a", second, ttl, after(15)).await.unwrap());
+        assert_eq!(rows::acquire(kv, "a", ttl, after(28)).await.unwrap(), None, "no renewal takes time away");
         rows::release(kv, "a", first).await.unwrap();
         assert_eq!(rows::acquire(kv, "a", ttl, after(20)).await.unwrap(), None);
         rows::release(kv, "a", second).await.unwrap();
