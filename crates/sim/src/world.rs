@@ -59,6 +59,8 @@ struct Task {
     waker: Arc<TaskWaker>,
 }
 
+/// Tasks that can run, ascending: the order in which they were woken is not always the seed's (`tokio::sync::watch` wakes by
+/// a chance of its own), and must not matter.
 #[derive(Default)]
 struct Ready(Mutex<Vec<u64>>);
 
@@ -139,7 +141,7 @@ impl World {
 
     pub fn resume(&self, owner: Owner) {
         let parked = self.state().paused.remove(&owner).unwrap_or_default();
-        self.0.ready.lock().extend(parked);
+        parked.into_iter().for_each(|task| self.0.ready.add(task));
     }
 
     pub fn sleep(&self, time: Duration) -> Sleep {
@@ -301,15 +303,17 @@ impl Drop for Sleep {
 }
 
 impl Ready {
-    fn lock(&self) -> MutexGuard<'_, Vec<u64>> {
-        lock(&self.0)
+    fn add(&self, task: u64) {
+        let mut ready = lock(&self.0);
+        let at = ready.partition_point(|other| *other < task);
+        ready.insert(at, task);
     }
 
     fn draw(&self, rng: &SeededRng) -> Option<u64> {
-        let mut ready = self.lock();
+        let mut ready = lock(&self.0);
         let count = ready.len();
         let at = if count < 2 { 0 } else { rng.below(count as u64) as usize };
-        (count > 0).then(|| ready.swap_remove(at))
+        (count > 0).then(|| ready.remove(at))
     }
 }
 
@@ -320,7 +324,7 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.is_queued.swap(true, Ordering::Relaxed) {
-            self.ready.lock().push(self.task);
+            self.ready.add(self.task);
         }
     }
 }
