@@ -160,7 +160,25 @@ async fn judge(cx: &Cx, api: &'static Api, access: &Access, own: &PrincipalPolic
     let message = pileus_iam::denial_message(&request, &verdict, &caller.arn);
     let explanation = pileus_iam::explain(&request, &verdict, &policies).text;
     cx.platform().denials().push(cx.request_id(), cx.now(), &message, explanation);
-    Err(denied(api, message))
+    let mut fault = denied(api, message);
+    if encodes_refusals(api, &access.action) {
+        let encoded = crate::decision::encode(
+            cx.platform().sealer(),
+            cx.rng().as_ref(),
+            &request,
+            &verdict,
+            &caller.user_id,
+        );
+        fault.message = format!("{}. Encoded authorization failure message: {encoded}", fault.message);
+    }
+    Err(fault)
+}
+
+/// Whether a refusal of this action ends in what `DecodeAuthorizationMessage` decodes.
+///
+/// Recorded: EC2's do, but for the actions that only describe.
+fn encodes_refusals(api: &Api, action: &str) -> bool {
+    api.protocols.first() == Some(&Protocol::Ec2Query) && !action.starts_with("ec2:Describe")
 }
 
 /// The account in `arn:partition:service:region:account:resource`.

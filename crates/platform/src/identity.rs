@@ -73,6 +73,50 @@ pub struct OidcProvider {
     pub thumbprints: Vec<String>,
 }
 
+/// Who signs an account's tokens for the world outside (`GetWebIdentityToken`).
+#[derive(Debug, Clone)]
+pub struct TokenIssuer {
+    pub account: AccountId,
+    /// `https://..`: where others find the keys.
+    pub url: String,
+    pub is_enabled: bool,
+    pub keys: Vec<IssuerKey>,
+}
+
+#[derive(Debug, Clone)]
+pub struct IssuerKey {
+    /// `RS256` or `ES384`
+    pub algorithm: String,
+    pub id: String,
+    /// The private key, sealed for `Purpose::IssuerKey`: PKCS#8 for RSA, the bare scalar for an elliptic curve.
+    pub sealed: Vec<u8>,
+    /// The public key as a JSON Web Key.
+    pub public: serde_json::Value,
+}
+
+impl TokenIssuer {
+    /// `/.well-known/openid-configuration`
+    ///
+    /// Source: OpenID Connect Discovery 1.0, "OpenID Provider Metadata".
+    pub fn configuration(&self) -> serde_json::Value {
+        let algorithms: Vec<&str> = self.keys.iter().map(|key| key.algorithm.as_str()).collect();
+        serde_json::json!({
+            "issuer": self.url,
+            "jwks_uri": format!("{}/.well-known/jwks.json", self.url),
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": algorithms,
+            "claims_supported": ["iss", "sub", "aud", "exp", "iat", "jti", "https://sts.amazonaws.com/"],
+        })
+    }
+
+    /// `/.well-known/jwks.json`: the public keys.
+    pub fn key_set(&self) -> serde_json::Value {
+        let keys: Vec<_> = self.keys.iter().map(|key| &key.public).collect();
+        serde_json::json!({ "keys": keys })
+    }
+}
+
 /// What became of a code from a multi-factor device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MfaCheck {
@@ -110,6 +154,16 @@ pub trait Identities: Send + Sync + 'static {
         account: AccountId,
         url: &'a str,
     ) -> BoxFuture<'a, Result<Option<Arc<OidcProvider>>, Fault>>;
+
+    /// Who signs the account's tokens, if it ever did.
+    fn token_issuer(&self, _account: AccountId) -> BoxFuture<'_, Result<Option<TokenIssuer>, Fault>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// The issuer whose address ends in this name.
+    fn token_issuer_named<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, Result<Option<TokenIssuer>, Fault>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Takes a code of a device of the caller's. A code is good for one use.
     ///

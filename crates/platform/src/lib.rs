@@ -6,6 +6,7 @@
 //! | `service.rs`    | `Service`: an API's operations, its access rules, state and background workers     |
 //! | `platform.rs`   | `Platform`: the services of a node by name, and what they all share                |
 //! | `pipeline.rs`   | a request from outside: route, authenticate, decode, dispatch, encode              |
+//! | `data_plane.rs` | requests to what customers have made: function URLs, APIs, websites                |
 //! | `dispatch.rs`   | what requests and calls share: validate, authorise, handle, record                 |
 //! | `body.rs`       | request bodies: collected up to a limit, or streamed                               |
 //! | `caller.rs`     | `Caller`: an authenticated principal                                               |
@@ -25,6 +26,8 @@ pub mod body;
 mod caller;
 mod clock;
 mod cx;
+mod data_plane;
+mod decision;
 mod denials;
 mod dispatch;
 mod identity;
@@ -41,13 +44,16 @@ pub use authz::{Access, ResourcePolicy, request_context};
 pub use caller::{Caller, CallerKind};
 pub use clock::MovableClock;
 pub use cx::{Cx, Origin, Trace};
+pub use data_plane::DataRequest;
 pub use denials::{Denial, Denials};
-pub use identity::{AccessKey, Identities, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Role};
+pub use identity::{
+    AccessKey, Identities, IssuerKey, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Role, TokenIssuer,
+};
 pub use outbound::{HttpsGet, Outbound, OutboundError, Unconnected};
 pub use platform::{Config, LimitsProfile, Platform, PlatformBuilder, Profile};
 pub use rng::SystemRng;
 pub use service::{AccessFinder, Handler, PolicyFinder, Service};
-pub use session::{Sealer, Session, SessionKind};
+pub use session::{Purpose, Sealer, Session, SessionKind};
 
 pub use pileus_blobs as blobs;
 pub use pileus_core::{AccountId, Arn, BoxFuture, Clock, Ids, Region, Rng, Timestamp};

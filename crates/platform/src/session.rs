@@ -111,10 +111,18 @@ impl Session {
     }
 }
 
-/// Seals sessions into tokens and opens them.
+/// Seals sessions into tokens and opens them; seals for other purposes too.
 pub struct Sealer(LessSafeKey);
 
-const FORMAT: u8 = 1;
+/// What a sealed text is for. It begins with the purpose's number, and opens for no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Session = 1,
+    /// Why a request was refused, for `DecodeAuthorizationMessage`.
+    AuthorizationMessage = 2,
+    /// A private key in the store.
+    IssuerKey = 3,
+}
 
 impl Sealer {
     pub fn new(key: &[u8; 32]) -> Sealer {
@@ -134,28 +142,40 @@ impl Sealer {
         let bytes = minimum_length.div_ceil(4) * 3;
         let padded = bytes.saturating_sub(1 + NONCE_LEN + AES_256_GCM.tag_len());
         sealed.resize(sealed.len().max(padded), b' ');
-        let mut nonce = [0u8; NONCE_LEN];
-        rng.fill(&mut nonce);
-        self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from([FORMAT]), &mut sealed)
-            .expect("a session is far below the cipher's length limit");
-        let mut token = Vec::with_capacity(1 + NONCE_LEN + sealed.len());
-        token.push(FORMAT);
-        token.extend_from_slice(&nonce);
-        token.extend_from_slice(&sealed);
-        BASE64.encode(token)
+        BASE64.encode(self.lock(Purpose::Session, sealed, rng))
     }
 
     /// `None` for anything that this cloud did not seal. Expiry is the caller's to check.
     pub fn open(&self, token: &str) -> Option<Session> {
-        let mut token = BASE64.decode(token).ok()?;
-        if token.len() <= 1 + NONCE_LEN || token[0] != FORMAT {
+        let plain = self.unlock(Purpose::Session, BASE64.decode(token).ok()?)?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    /// Format byte, nonce, ciphertext and tag.
+    pub fn lock(&self, purpose: Purpose, mut plain: Vec<u8>, rng: &dyn Rng) -> Vec<u8> {
+        let mut nonce = [0u8; NONCE_LEN];
+        rng.fill(&mut nonce);
+        let format = purpose as u8;
+        self.0
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from([format]), &mut plain)
+            .expect("what is sealed is far below the cipher's length limit");
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + plain.len());
+        sealed.push(format);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&plain);
+        sealed
+    }
+
+    /// `None` for anything that this cloud did not seal for this purpose.
+    pub fn unlock(&self, purpose: Purpose, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+        let format = purpose as u8;
+        if sealed.len() <= 1 + NONCE_LEN || sealed[0] != format {
             return None;
         }
-        let (head, sealed) = token.split_at_mut(1 + NONCE_LEN);
+        let (head, sealed) = sealed.split_at_mut(1 + NONCE_LEN);
         let nonce = Nonce::try_assume_unique_for_key(&head[1..]).ok()?;
-        let plain = self.0.open_in_place(nonce, Aad::from([FORMAT]), sealed).ok()?;
-        serde_json::from_slice(plain).ok()
+        let plain = self.0.open_in_place(nonce, Aad::from([format]), sealed).ok()?;
+        Some(plain.to_vec())
     }
 }
 
@@ -196,6 +216,26 @@ mod tests {
         }
         for bad in ["", "AQ==", "not base64!", "AAAA"] {
             assert_eq!(sealer.open(bad), None);
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_for_one_purpose_opens_for_no_other() {
+        let sealer = Sealer::new(&[7; 32]);
+        let purposes = [Purpose::Session, Purpose::AuthorizationMessage, Purpose::IssuerKey];
+        for sealed_for in purposes {
+            let sealed = sealer.lock(sealed_for, b"plain".to_vec(), &SeededRng::new(1));
+            for opened_for in purposes {
+                let mut renamed = sealed.clone();
+                renamed[0] = opened_for as u8;
+                let expected = (sealed_for == opened_for).then(|| b"plain".to_vec());
+                assert_eq!(
+                    sealer.unlock(opened_for, sealed.clone()),
+                    expected,
+                    "{sealed_for:?} {opened_for:?}"
+                );
+                assert_eq!(sealer.unlock(opened_for, renamed), expected, "{sealed_for:?} {opened_for:?}");
+            }
         }
     }
 
