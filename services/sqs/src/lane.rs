@@ -163,11 +163,11 @@ impl Lane {
         &self.streams[stream].prefix
     }
 
-    /// The range in which the stream's rows lie.
-    pub fn range(&self, stream: usize) -> KeyRange {
+    /// The range in which the stream's rows lie. `at`: the node's own time.
+    pub fn range(&self, stream: usize, at: Duration) -> KeyRange {
         let stream = &self.streams[stream];
         let mut state = stream.lock();
-        state.take_hints();
+        state.take_hints(at);
         KeyRange::prefix(stream.prefix.clone()).starting_at(keys::join(&stream.prefix, &state.low))
     }
 
@@ -183,11 +183,7 @@ impl Lane {
         let mut claims = Vec::new();
         let (look, (low, next_low), limit) = {
             let mut state = this.lock();
-            state.take_hints();
-            if at.saturating_sub(state.checked_at) > TRUST {
-                state.lower(Bytes::new(), 0);
-                state.checked_at = at;
-            }
+            state.take_hints(at);
             if state.quiet_until > upper {
                 return Ok(Look { claims: Vec::new(), next_at: state.quiet_until });
             }
@@ -312,7 +308,12 @@ impl Stream {
 }
 
 impl StreamState {
-    fn take_hints(&mut self) {
+    /// Lowers the cursor to what was put in below it, and to zero where it was trusted for long: a hint may have been lost.
+    fn take_hints(&mut self, at: Duration) {
+        if at.saturating_sub(self.checked_at) > TRUST {
+            self.lower(Bytes::new(), 0);
+            self.checked_at = at;
+        }
         let moment = self.subscription.take_low();
         if moment != u64::MAX {
             self.lower(Bytes::copy_from_slice(&moment.to_be_bytes()), moment);

@@ -148,7 +148,7 @@ async fn sweep_queue(desk: Desk<'_>, queue: &Queue) -> Result<(), SqsError> {
 /// Where rows of a stream may begin, as far as this node knows.
 fn rows(desk: Desk<'_>, queue: &Queue, stream: usize, prefix: Bytes) -> KeyRange {
     match desk.sqs.known_lane(queue) {
-        Some(lane) => lane.range(stream),
+        Some(lane) => lane.range(stream, desk.store.clock().monotonic()),
         None => KeyRange::prefix(prefix),
     }
 }

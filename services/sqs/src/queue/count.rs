@@ -1,5 +1,5 @@
 //! `ApproximateNumberOfMessages` and its kin: counted from the index of messages, so no request has to keep a counter up.
-//! Exact when nothing changes meanwhile. Long queues are counted at most once in a while.
+//! Exact when nothing changes meanwhile, and nothing was put in on another node within the last minute. Long queues are counted at most once in a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,18 +45,18 @@ pub async fn count(cx: &Cx, queue: &Queue) -> Result<Counts, SqsError> {
         return Ok(counts);
     }
     let mut counts = Counts::default();
-    for range in ranges(&lane, queue) {
+    for range in ranges(&lane, queue, monotonic) {
         count_range(cx, queue, range, &mut counts).await?;
     }
     lane.set_count(counts, monotonic);
     Ok(counts)
 }
 
-fn ranges(lane: &Arc<Lane>, queue: &Queue) -> Vec<KeyRange> {
+fn ranges(lane: &Arc<Lane>, queue: &Queue, at: Duration) -> Vec<KeyRange> {
     if queue.is_fifo() {
         return vec![keys::members(queue.record.generation)];
     }
-    (0..lane.streams()).map(|stream| lane.range(stream)).collect()
+    (0..lane.streams()).map(|stream| lane.range(stream, at)).collect()
 }
 
 async fn count_range(
