@@ -50,7 +50,11 @@ pub async fn compose(config: &NodeConfig, parts: Parts) -> Result<Platform, Stor
             profile: config.profile,
             limits: config.limits,
             hosts: Hosts::new(suffixes),
-            endpoint: format!("http://localhost:{}", config.listen.port()),
+            endpoint: format!(
+                "http://{}:{}",
+                config.domain.as_deref().unwrap_or("localhost"),
+                config.listen.port()
+            ),
             default_region: config.default_region.clone(),
         },
         outbound,

@@ -9,6 +9,7 @@
 //! | `/_pileus/clock`               | POST   | `{"advance_seconds": n}`, `{"freeze": true}`, `{"resume": true}` |
 //! | `/_pileus/state/reset`         | POST   | forgets everything                                         |
 //! | `/_pileus/ca`                  | GET    | the authority's certificate                                |
+//! | `/_pileus/issuers/{name}/.well-known/` | GET | `openid-configuration` and `jwks.json` of an account that issues tokens |
 //! | `/_pileus/iam/denials`         | GET    | the latest refusals and why (`?request_id=` for one)        |
 //! | `/metrics`                     | GET    | counters for Prometheus                                    |
 //!
@@ -60,6 +61,7 @@ async fn control(shared: &Arc<Shared>, inbound: Inbound) -> Response {
             Some(pem) => plain(StatusCode::OK, "application/x-pem-file", pem.clone()),
             None => refuse(StatusCode::NOT_FOUND, "this node does not answer TLS"),
         },
+        path if get && path.starts_with(ISSUERS) => issuer(shared, &path[ISSUERS.len()..]).await,
         "/_pileus/iam/denials" if get && shared.config.control => {
             let request_id = inbound.query.strip_prefix("request_id=");
             let denials = shared.platform().denials().find(request_id);
@@ -75,6 +77,21 @@ async fn control(shared: &Arc<Shared>, inbound: Inbound) -> Response {
             StatusCode::NOT_FOUND,
             "there is no such control endpoint (or the server profile turns it off)",
         ),
+    }
+}
+
+const ISSUERS: &str = "/_pileus/issuers/";
+
+/// What proves the tokens of `sts:GetWebIdentityToken`: public, as it must be.
+async fn issuer(shared: &Shared, rest: &str) -> Response {
+    let nothing = || refuse(StatusCode::NOT_FOUND, "there is no such issuer or document");
+    let Some((name, document)) = rest.split_once("/.well-known/") else { return nothing() };
+    let platform = shared.platform();
+    match (platform.identities().token_issuer_named(name).await, document) {
+        (Ok(Some(issuer)), "openid-configuration") => answer(StatusCode::OK, issuer.configuration()),
+        (Ok(Some(issuer)), "jwks.json") => answer(StatusCode::OK, issuer.key_set()),
+        (Ok(_), _) => nothing(),
+        (Err(fault), _) => refuse(StatusCode::SERVICE_UNAVAILABLE, &fault.message),
     }
 }
 

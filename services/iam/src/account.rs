@@ -1,16 +1,17 @@
-//! The account as a whole: its alias and `GetAccountSummary`.
+//! The account as a whole: its alias, `SetSecurityTokenServicePreferences` and `GetAccountSummary`.
 
 use pileus_api_iam as api;
 use pileus_core::AccountId;
 use pileus_platform::Cx;
 use pileus_store::{Stored, Table};
 use pileus_wire::value::{Map, Unit};
+use serde::{Deserialize, Serialize};
 
 use crate::change::change;
 use crate::error::IamError;
 use crate::keys::{
-    ALIAS_OF, ALIASES, AliasRow, CERTIFICATES, DEVICES, GROUPS, KEYS_OF, OIDC, POLICIES, PROFILES, ROLES,
-    ROOT, SAML, USERS, VERSIONS,
+    ALIAS_OF, ALIASES, AliasRow, CERTIFICATES, DEVICES, GROUPS, KEYS_OF, OIDC, POLICIES, PREFERENCES,
+    PROFILES, ROLES, ROOT, SAML, USERS, VERSIONS,
 };
 use crate::names::required;
 use crate::page;
@@ -65,6 +66,27 @@ pub async fn list_account_aliases(
     })
 }
 
+/// What an account chose of STS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PreferencesRow {
+    /// Of tokens from the global endpoint: 1 or 2. A session of this cloud holds in every region either way.
+    pub token_version: i64,
+}
+
+impl Stored for PreferencesRow {}
+
+/// Source: IAM API Reference, "SetSecurityTokenServicePreferences": `GetAccountSummary` shows the version.
+pub async fn set_security_token_service_preferences(
+    cx: &Cx,
+    input: api::SetSecurityTokenServicePreferencesRequest,
+) -> Result<Unit, IamError> {
+    let version = required(&input.global_endpoint_token_version, "GlobalEndpointTokenVersion")?;
+    let row = &PreferencesRow { token_version: if version == "v2Token" { 2 } else { 1 } };
+    cx.transact(move |txn| async move { Ok::<(), IamError>(PREFERENCES.put(&txn, &(cx.account(),), row)?) })
+        .await?;
+    Ok(Unit)
+}
+
 /// Quotas as AWS reports them for a new account.
 const QUOTAS: &[(&str, i64)] = &[
     ("AccessKeysPerUserQuota", 2),
@@ -74,7 +96,6 @@ const QUOTAS: &[(&str, i64)] = &[
     ("AttachedPoliciesPerGroupQuota", 10),
     ("AttachedPoliciesPerRoleQuota", 10),
     ("AttachedPoliciesPerUserQuota", 10),
-    ("GlobalEndpointTokenVersion", 1),
     ("GroupPolicySizeQuota", 5_120),
     ("GroupsPerUserQuota", 10),
     ("GroupsQuota", 300),
@@ -101,9 +122,12 @@ pub async fn get_account_summary(cx: &Cx, _: Unit) -> Result<api::GetAccountSumm
     let root_keys = KEYS_OF.under(&(account, ROOT.to_owned()));
     let root_has_keys = !page::is_empty(cx.store(), KEYS_OF, root_keys).await?;
     let versions = page::all(cx.store(), VERSIONS, VERSIONS.under(&(account,))).await?.len() as i64;
+    let preferences = PREFERENCES.get(cx.store(), &(account,)).await?;
+    let token_version = preferences.map_or(1, |preferences| preferences.token_version);
     let counted = [
         ("AccountAccessKeysPresent", i64::from(root_has_keys)),
         ("AccountMFAEnabled", i64::from(root_has_device)),
+        ("GlobalEndpointTokenVersion", token_version),
         ("Groups", count(cx, GROUPS).await?),
         ("InstanceProfiles", count(cx, PROFILES).await?),
         ("MFADevices", devices.len() as i64),

@@ -20,6 +20,11 @@ pub enum IamError {
     EntityAlreadyExists(String),
     #[error("Authentication code for device is not valid.")]
     InvalidAuthenticationCode,
+    // Chosen: both texts.
+    #[error("Outbound web identity federation is not enabled for this account.")]
+    FeatureDisabled,
+    #[error("Outbound web identity federation is already enabled for this account.")]
+    FeatureEnabled,
     #[error("{0}")]
     InvalidInput(String),
     #[error("The public key is malformed or otherwise invalid.")]
@@ -70,6 +75,8 @@ impl IamError {
             IamError::DuplicateSshPublicKey => ("DuplicateSSHPublicKey", 400),
             IamError::EntityAlreadyExists(_) => ("EntityAlreadyExists", 409),
             IamError::InvalidAuthenticationCode => ("InvalidAuthenticationCode", 403),
+            IamError::FeatureDisabled => ("FeatureDisabled", 404),
+            IamError::FeatureEnabled => ("FeatureEnabled", 409),
             IamError::InvalidInput(_) => ("InvalidInput", 400),
             IamError::InvalidPublicKey => ("InvalidPublicKey", 400),
             IamError::InvalidUserType(_) => ("InvalidUserType", 400),

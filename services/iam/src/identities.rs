@@ -14,7 +14,7 @@ use pileus_iam::{Named, Policy};
 use pileus_platform::SessionKind;
 use pileus_platform::{
     AccessKey, Caller, CallerKind, Fault, Identities, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies,
-    Region, Role,
+    Region, Role, TokenIssuer,
 };
 use pileus_store::{Batch, Durability, Store, StoreError};
 
@@ -22,6 +22,7 @@ use crate::access_key::LastUse;
 use crate::effective;
 use crate::error::IamError;
 use crate::holder::{Holder, Kind};
+use crate::issuer;
 use crate::keys::{self, ACCESS_KEYS, ACCESSED, DEVICES, LAST_USE, OIDC, ROLES, ROOT, USERS};
 use crate::mfa::totp;
 use crate::names;
@@ -362,6 +363,14 @@ impl Identities for IamIdentities {
         url: &'a str,
     ) -> BoxFuture<'a, Result<Option<Arc<OidcProvider>>, Fault>> {
         Box::pin(async move { Ok(self.find_oidc(account, url).await?) })
+    }
+
+    fn token_issuer(&self, account: AccountId) -> BoxFuture<'_, Result<Option<TokenIssuer>, Fault>> {
+        Box::pin(async move { Ok(issuer::of(&self.store, account).await?) })
+    }
+
+    fn token_issuer_named<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TokenIssuer>, Fault>> {
+        Box::pin(async move { Ok(issuer::named(&self.store, name).await?) })
     }
 
     fn verify_mfa<'a>(

@@ -37,6 +37,9 @@
 //! | `iR` account, number                 | part of a report       | `GetCredentialReport`                                       |
 //! | `iD` account, task id                | deletion task          | nobody                                                      |
 //! | `iJ` account, job id                 | last-accessed job      | nobody                                                      |
+//! | `iP` account                         | preferences            | nobody                                                      |
+//! | `ie` account                         | token issuer           | nobody                                                      |
+//! | `iE` issuer's name                   | account                | nobody: its keys are published by name                      |
 //! | `iz` principal id, service namespace | last access            | `GetServiceLastAccessedDetails`                             |
 
 use pileus_core::{AccountId, Timestamp};
@@ -44,9 +47,11 @@ use pileus_store::{Reader, Space, Stored, Table, Txn};
 use serde::{Deserialize, Serialize};
 
 use crate::access_key::{AccessKeyRow, LastUse};
+use crate::account::PreferencesRow;
 use crate::error::IamError;
 use crate::group::GroupRow;
 use crate::instance_profile::ProfileRow;
+use crate::issuer::{IssuerNameRow, IssuerRow};
 use crate::last_accessed::JobRow;
 use crate::login_profile::LoginRow;
 use crate::mfa::DeviceRow;
@@ -101,6 +106,9 @@ pub const CREDENTIALS: Table<(String, String), CredentialRow> = Table::new(Space
 pub const REPORTS: Table<(AccountId, u32), ReportRow> = Table::new(Space::Meta, *b"iR");
 pub const DELETIONS: Table<ByName, DeletionRow> = Table::new(Space::Meta, *b"iD");
 pub const JOBS: Table<ByName, JobRow> = Table::new(Space::Meta, *b"iJ");
+pub const PREFERENCES: Table<(AccountId,), PreferencesRow> = Table::new(Space::Meta, *b"iP");
+pub const ISSUERS: Table<(AccountId,), IssuerRow> = Table::new(Space::Meta, *b"ie");
+pub const ISSUER_NAMES: Table<(String,), IssuerNameRow> = Table::new(Space::Meta, *b"iE");
 pub const ACCESSED: Table<(String, String), LastUse> = Table::new(Space::Meta, *b"iz");
 
 pub const USE_PERMISSIONS: u8 = 0;

@@ -19,9 +19,9 @@ use crate::access_key::LastUse;
 use crate::change;
 use crate::effective::{self, Effective};
 use crate::error::IamError;
-use crate::holder::Kind;
+use crate::holder::{Holder, Kind};
 use crate::keys::{ACCESSED, JOBS, MEMBERS};
-use crate::names::required;
+use crate::names::{self, required};
 use crate::page::{self, Page};
 use crate::simulate::source_of;
 
@@ -158,6 +158,59 @@ pub async fn get_service_last_accessed_details(
     })
 }
 
+/// Who could have used a group's policies for a service, or that user or role itself; the latest use first.
+///
+/// Source: IAM API Reference, "GetServiceLastAccessedDetailsWithEntities".
+pub async fn get_service_last_accessed_details_with_entities(
+    cx: &Cx,
+    input: api::GetServiceLastAccessedDetailsWithEntitiesRequest,
+) -> Result<api::GetServiceLastAccessedDetailsWithEntitiesResponse, IamError> {
+    let job = load_job(cx, required(&input.job_id, "JobId")?).await?;
+    let namespace = required(&input.service_namespace, "ServiceNamespace")?;
+    let holder = source_of(cx, &job.arn).await?;
+    let page = Page::new("last-accessed-entities", input.marker.as_deref(), input.max_items)?;
+    let policies = effective::of(cx.store(), &holder).await?;
+    let mut entities = Vec::new();
+    if policies.iter().any(|policy| grants(&policy.document, namespace)) {
+        for id in ids_of(cx, holder.kind, &holder.id).await? {
+            let Some(entity) = Holder::find(cx.store(), &id).await? else { continue };
+            let used = ACCESSED.get(cx.store(), &(id, namespace.to_owned())).await?;
+            entities.push(details(cx, &entity, used.map(|last| last.at)));
+        }
+    }
+    let cut = page.cut(entities, latest_first);
+    Ok(api::GetServiceLastAccessedDetailsWithEntitiesResponse {
+        job_status: Some("COMPLETED".to_owned()),
+        job_creation_date: Some(job.created),
+        job_completion_date: Some(job.created),
+        entity_details_list: Some(cut.items),
+        is_truncated: Some(cut.is_truncated),
+        marker: cut.marker,
+        ..Default::default()
+    })
+}
+
+fn details(cx: &Cx, entity: &Holder, used: Option<Timestamp>) -> api::EntityDetails {
+    let word = entity.kind.word();
+    api::EntityDetails {
+        entity_info: Some(api::EntityInfo {
+            arn: Some(names::arn(cx.region().partition(), entity.account, word, &entity.path, &entity.name)),
+            name: Some(entity.name.clone()),
+            r#type: Some(word.to_ascii_uppercase()),
+            id: Some(entity.id.clone()),
+            path: Some(entity.path.clone()),
+        }),
+        last_authenticated: used,
+    }
+}
+
+/// Sorts by the time of use, the latest first and none at the end, then by ARN.
+fn latest_first(entity: &api::EntityDetails) -> String {
+    let at = entity.last_authenticated.map_or(0, Timestamp::as_secs);
+    let arn = entity.entity_info.as_ref().and_then(|info| info.arn.as_deref()).unwrap_or_default();
+    format!("{:020} {arn}", i64::MAX - at)
+}
+
 async fn load_job(cx: &Cx, id: &str) -> Result<JobRow, IamError> {
     let row = JOBS.get(cx.store(), &(cx.account(), id.to_owned())).await?;
     let row = row.filter(|job| cx.now().since(job.created) < JOB_LIFETIME);
@@ -169,17 +222,19 @@ fn services_known() -> BTreeMap<&'static str, &'static str> {
     pileus_models::all().iter().map(|entry| (entry.header.arn_namespace, entry.header.service_id)).collect()
 }
 
+/// The ids of a group's members, or of the principal itself.
+async fn ids_of(cx: &Cx, kind: Kind, id: &str) -> Result<Vec<String>, IamError> {
+    if kind != Kind::Group {
+        return Ok(vec![id.to_owned()]);
+    }
+    let members = page::all(cx.store(), MEMBERS, MEMBERS.under(&(id.to_owned(),))).await?;
+    Ok(members.into_iter().map(|((_, user), _)| user).collect())
+}
+
 /// The uses of services by a principal, or by the members of a group: how many used each, and the last of them.
 async fn uses_of(cx: &Cx, kind: Kind, id: &str) -> Result<BTreeMap<String, (i64, LastUse)>, IamError> {
-    let ids = match kind {
-        Kind::Group => {
-            let members = page::all(cx.store(), MEMBERS, MEMBERS.under(&(id.to_owned(),))).await?;
-            members.into_iter().map(|((_, user), _)| user).collect()
-        }
-        _ => vec![id.to_owned()],
-    };
     let mut uses: BTreeMap<String, (i64, LastUse)> = BTreeMap::new();
-    for id in ids {
+    for id in ids_of(cx, kind, id).await? {
         for ((_, service), last) in page::all(cx.store(), ACCESSED, ACCESSED.under(&(id,))).await? {
             uses.entry(service)
                 .and_modify(|(count, latest)| {

@@ -18,6 +18,7 @@
 //! | `report.rs`              | the credential report                                                              |
 //! | `simulate.rs`            | the policy simulators and `GetContextKeysFor*`                                      |
 //! | `last_accessed.rs`       | `ListPoliciesGrantingServiceAccess`, `GenerateServiceLastAccessedDetails`            |
+//! | `issuer.rs`              | `EnableOutboundWebIdentityFederation` and so on: the keys that sign tokens for others |
 //! | `oidc.rs`, `saml.rs`     | identity providers                                                                 |
 //! | `server_certificate.rs`, `signing_certificate.rs`, `ssh_key.rs`, `service_credential.rs` | what they say         |
 //! | `mfa.rs`                 | virtual MFA devices; `mfa/totp.rs` and `mfa/qr.rs` are pure                          |
@@ -47,6 +48,7 @@ mod group;
 mod holder;
 mod identities;
 mod instance_profile;
+mod issuer;
 mod keys;
 mod last_accessed;
 mod login_profile;

@@ -13,9 +13,9 @@ use crate::error::IamError;
 use crate::policy::{attach, inline, version};
 use crate::role::service_linked;
 use crate::{
-    access_key, account, boundary, details, group, instance_profile, last_accessed, login_profile, mfa, oidc,
-    password_policy, policy, report, role, saml, server_certificate, service_credential, signing_certificate,
-    simulate, ssh_key, user,
+    access_key, account, boundary, details, group, instance_profile, issuer, last_accessed, login_profile,
+    mfa, oidc, password_policy, policy, report, role, saml, server_certificate, service_credential,
+    signing_certificate, simulate, ssh_key, user,
 };
 
 pub fn service() -> Service {
@@ -469,6 +469,13 @@ fn account(table: Table) -> Table {
         .any(api::CREATE_ACCOUNT_ALIAS, account::create_account_alias)
         .any(api::DELETE_ACCOUNT_ALIAS, account::delete_account_alias)
         .any(api::LIST_ACCOUNT_ALIASES, account::list_account_aliases)
+        .any(api::SET_SECURITY_TOKEN_SERVICE_PREFERENCES, account::set_security_token_service_preferences)
+        .any(api::ENABLE_OUTBOUND_WEB_IDENTITY_FEDERATION, issuer::enable_outbound_web_identity_federation)
+        .any(api::DISABLE_OUTBOUND_WEB_IDENTITY_FEDERATION, issuer::disable_outbound_web_identity_federation)
+        .any(
+            api::GET_OUTBOUND_WEB_IDENTITY_FEDERATION_INFO,
+            issuer::get_outbound_web_identity_federation_info,
+        )
         .any(api::GET_ACCOUNT_SUMMARY, account::get_account_summary)
         .any(api::GET_ACCOUNT_PASSWORD_POLICY, password_policy::get_account_password_policy)
         .any(api::UPDATE_ACCOUNT_PASSWORD_POLICY, password_policy::update_account_password_policy)
@@ -501,4 +508,8 @@ fn simulators(table: Table) -> Table {
             |cx, i| access::by_arn(cx, &i.arn),
         )
         .any(api::GET_SERVICE_LAST_ACCESSED_DETAILS, last_accessed::get_service_last_accessed_details)
+        .any(
+            api::GET_SERVICE_LAST_ACCESSED_DETAILS_WITH_ENTITIES,
+            last_accessed::get_service_last_accessed_details_with_entities,
+        )
 }

@@ -24,6 +24,16 @@ pub enum StsError {
     /// The identity provider does not answer: worth another try.
     #[error("{0}")]
     IdpCommunication(String),
+    // Chosen: the text.
+    #[error("The encoded authorization message is not one of this cloud's.")]
+    InvalidAuthorizationMessage,
+    // Chosen: the texts of these three.
+    #[error("Outbound web identity federation is not enabled for this account.")]
+    OutboundWebIdentityFederationDisabled,
+    #[error("The token would outlive the session that asks for it, which ends in {remaining} seconds.")]
+    SessionDurationEscalation { remaining: i64 },
+    #[error("The token would have {size} characters, more than {maximum}. Pass fewer tags or audiences.")]
+    JwtPayloadSizeExceeded { size: usize, maximum: usize },
     #[error("{0}")]
     NotSupported(String),
     #[error(transparent)]
@@ -43,6 +53,14 @@ impl From<StsError> for Fault {
             StsError::InvalidIdentityToken(_) => sender("InvalidIdentityToken", message),
             StsError::ExpiredToken { .. } => sender("ExpiredTokenException", message),
             StsError::IdpCommunication(_) => sender("IDPCommunicationError", message),
+            StsError::InvalidAuthorizationMessage => sender("InvalidAuthorizationMessageException", message),
+            StsError::OutboundWebIdentityFederationDisabled => {
+                sender("OutboundWebIdentityFederationDisabledException", message).with_status(403)
+            }
+            StsError::SessionDurationEscalation { .. } => {
+                sender("SessionDurationEscalationException", message).with_status(403)
+            }
+            StsError::JwtPayloadSizeExceeded { .. } => sender("JWTPayloadSizeExceededException", message),
             StsError::NotSupported(_) => Fault::framework("NotImplemented", 501, message),
             StsError::Fault(fault) => fault,
         }

@@ -5,6 +5,8 @@
 //! | `identity.rs`     | `GetCallerIdentity`, `GetAccessKeyInfo`                                        |
 //! | `assume_role.rs`  | `AssumeRole`                                                                   |
 //! | `web_identity.rs` | `AssumeRoleWithWebIdentity`                                                    |
+//! | `web_identity_token.rs` | `GetWebIdentityToken`                                                    |
+//! | `decode.rs`       | `DecodeAuthorizationMessage`                                                   |
 //! | `jwt.rs`          | web identity tokens and their claims: pure                                     |
 //! | `jwks.rs`         | the keys that providers sign with: read, tried, fetched and remembered         |
 //! | `token.rs`        | `GetSessionToken`, `GetFederationToken`                                        |
@@ -21,6 +23,7 @@
 
 mod assume_role;
 mod credentials;
+mod decode;
 mod error;
 mod identity;
 mod jwks;
@@ -31,6 +34,7 @@ mod role;
 mod tags;
 mod token;
 mod web_identity;
+mod web_identity_token;
 
 use pileus_api_sts as sts;
 use pileus_platform::{Access, Service};
@@ -49,6 +53,10 @@ pub fn service() -> Service {
         .access_async(sts::ASSUME_ROLE, assume_role::access)
         // Unsigned: the operation itself asks the role's trust policy about the token's bearer.
         .op(sts::ASSUME_ROLE_WITH_WEB_IDENTITY, web_identity::assume_role_with_web_identity)
+        .op(sts::GET_WEB_IDENTITY_TOKEN, web_identity_token::get_web_identity_token)
+        .access(sts::GET_WEB_IDENTITY_TOKEN, |_, input| Ok(web_identity_token::accesses(input)))
+        // On no resource in particular, by its own action: as the pipeline judges every operation.
+        .op(sts::DECODE_AUTHORIZATION_MESSAGE, decode::decode_authorization_message)
         .op(sts::GET_SESSION_TOKEN, token::get_session_token)
         // Source: STS API Reference, "GetSessionToken": needs no permission.
         .access(sts::GET_SESSION_TOKEN, |_, _| Ok(vec![]))
