@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 use crate::authn::{self, Claim};
 use crate::body::{Body, BodyError};
 use crate::cx::{Cx, Origin};
+use crate::data_plane::DataRequest;
 use crate::platform::Platform;
 use crate::{Fault, dispatch};
 
@@ -51,6 +52,12 @@ struct Place {
 pub async fn handle(platform: &Platform, inbound: Inbound) -> Response {
     let now = platform.clock().now();
     let request_id: Arc<str> = platform.ids().uuid().into();
+    let host = inbound.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if let Some(plane) = platform.data_plane(host) {
+        let mut response = (plane.answer)(DataRequest::new(platform.clone(), inbound, now, request_id)).await;
+        response.headers.insert(header::DATE, date(platform.clock().unmoved()));
+        return response;
+    }
     let is_head = inbound.method == Method::HEAD;
     let mut place = Place { api: None, operation: None, protocol: guess_protocol(&inbound.headers) };
     let mut response = match answer(platform, inbound, now, &request_id, &mut place).await {
@@ -238,7 +245,7 @@ fn region(
     scope.or_else(|| Region::parse(hint?)).unwrap_or_else(|| platform.config().default_region.clone())
 }
 
-fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, is_secure: bool) -> Origin {
+pub(crate) fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, is_secure: bool) -> Origin {
     let text = |name: header::HeaderName| match headers.get(name) {
         Some(value) => value
             .to_str()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pileus_blobs::Blobs;
 use pileus_core::{BoxFuture, Clock, Ids, Rng};
 use pileus_store::Store;
-use pileus_wire::route::Hosts;
+use pileus_wire::route::{Hosts, classify_host};
 use pileus_wire::sigv4::SigningKeys;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -17,7 +17,7 @@ use crate::identity::Identities;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::parsed::ParsedPolicies;
-use crate::service::{ResourcePolicyFn, Service};
+use crate::service::{DataPlane, ResourcePolicyFn, Service};
 use crate::session::Sealer;
 
 /// A node's services and what they share. Cheap to clone.
@@ -191,6 +191,16 @@ impl Platform {
         self.0.services.get(name)
     }
 
+    /// Who answers requests to this host, if it belongs to what customers have made.
+    pub(crate) fn data_plane(&self, host: &str) -> Option<&DataPlane> {
+        let kind = classify_host(&self.0.config.hosts, host);
+        if !kind.is_data_plane() {
+            return None;
+        }
+        let planes = self.0.services.values().filter_map(|service| service.data_plane.as_ref());
+        planes.into_iter().find(|plane| (plane.owns)(&kind))
+    }
+
     pub(crate) fn resource_policy(&self, service: &str) -> Option<&ResourcePolicyFn> {
         self.service(service)?.resource_policy.as_ref()
     }
@@ -226,7 +236,8 @@ impl Platform {
     pub fn workers(&self) -> Vec<(&'static str, &'static str, BoxFuture<'static, ()>)> {
         let services = self.services();
         let services = services.into_iter().filter_map(|name| self.service(name));
-        let workers = services.flat_map(|service| service.workers.iter().map(move |worker| (service, worker)));
+        let workers =
+            services.flat_map(|service| service.workers.iter().map(move |worker| (service, worker)));
         workers.map(|(service, (name, worker))| (service.name, *name, worker(self.clone()))).collect()
     }
 }

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use pileus_core::BoxFuture;
 use pileus_wire::operation::Operation;
+use pileus_wire::protocol::Response;
+use pileus_wire::route::HostKind;
 use pileus_wire::value::Struct;
 
 use crate::Fault;
 use crate::authz::{Access, ResourcePolicy};
 use crate::cx::Cx;
+use crate::data_plane::DataRequest;
 use crate::platform::Platform;
 
 /// One AWS API as this node answers it.
@@ -31,6 +34,13 @@ pub struct Service {
     pub(crate) resource_policy: Option<ResourcePolicyFn>,
     pub(crate) states: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
     pub(crate) workers: Vec<(&'static str, WorkerFn)>,
+    pub(crate) data_plane: Option<DataPlane>,
+}
+
+/// Requests to what customers have made, by the host that they are sent to.
+pub(crate) struct DataPlane {
+    pub(crate) owns: fn(&HostKind<'_>) -> bool,
+    pub(crate) answer: Box<dyn Fn(DataRequest) -> BoxFuture<'static, Response> + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -85,6 +95,7 @@ impl Service {
             resource_policy: None,
             states: Vec::new(),
             workers: Vec::new(),
+            data_plane: None,
         }
     }
 
@@ -171,6 +182,18 @@ impl Service {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.workers.push((name, Box::new(move |platform| Box::pin(worker(platform)))));
+        self
+    }
+
+    /// Answers requests to hosts that belong to what customers have made: function URLs, APIs, websites. Nothing has been checked
+    /// of them: neither a signature nor a permission.
+    pub fn data_plane<F, Fut>(mut self, owns: fn(&HostKind<'_>) -> bool, answer: F) -> Service
+    where
+        F: Fn(DataRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Response> + Send + 'static,
+    {
+        let answer = Box::new(move |request| -> BoxFuture<'static, Response> { Box::pin(answer(request)) });
+        self.data_plane = Some(DataPlane { owns, answer });
         self
     }
 

@@ -24,6 +24,7 @@
 //! | `event_source.rs`             | `CreateEventSourceMapping` and its sisters                                          |
 //! | `event_source/sqs.rs`         | pollers; `batch.rs`, `filter.rs`: events and filters, pure                           |
 //! | `url.rs`                      | `CreateFunctionUrlConfig` and its sisters                                           |
+//! | `url/serve.rs`                | requests to function URLs; `url/http.rs`: events and responses, pure                |
 //! | `role.rs`                     | execution roles, really assumed                                                     |
 //! | `logs.rs`, `metrics.rs`       | what functions write and what is counted                                            |
 //! | `name.rs`, `page.rs`          | names of functions and layers; markers                                              |
@@ -100,6 +101,7 @@ pub fn service() -> Service {
     let service = Service::new(api::SERVICE)
         .state(state::Lambda::default())
         .resource_policy(permission::resource_policy)
+        .data_plane(url::serve::owns, url::serve::answer)
         .worker("logs", logs::run)
         .worker("events", invoke::event::work)
         .worker("event sources", event_source::sqs::work)

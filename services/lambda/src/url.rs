@@ -3,6 +3,9 @@
 //! Source: AWS Lambda API Reference, "CreateFunctionUrlConfig"; Lambda Developer Guide, "Creating and managing Lambda function URLs".
 //! Recorded: the sentences.
 
+pub mod http;
+pub mod serve;
+
 use pileus_api_lambda as api;
 use pileus_core::Timestamp;
 use pileus_platform::Cx;
