@@ -1,5 +1,6 @@
 //! `ApproximateNumberOfMessages` and its kin: counted from the index of messages, so no request has to keep a counter up.
-//! Exact when nothing changes meanwhile, and nothing was put in on another node within the last minute. Long queues are counted at most once in a while.
+//! Exact when nothing changes meanwhile, and nothing was put in on another node within the last minute. Long queues are
+//! counted at most once in a while.
 
 use std::sync::Arc;
 use std::time::Duration;

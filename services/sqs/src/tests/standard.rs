@@ -1,5 +1,6 @@
 //! Standard queues.
 
+use pileus_store::{Space, Topic};
 use proptest::prelude::*;
 
 use super::*;
@@ -179,6 +180,28 @@ fn a_large_body_is_kept_apart_and_goes_with_its_message() {
             .await
             .unwrap();
         assert!(left.entries.is_empty());
+    });
+}
+
+#[test]
+fn a_cursor_above_a_message_whose_wake_up_was_lost_is_doubted_after_a_minute() {
+    run(async {
+        let world = World::new();
+        let jobs = world.queue("jobs", &[]).await;
+        let queue = world.load(&jobs).await;
+        let lane = world.sqs.lane(&world.store, &queue);
+        world.advance(1_000);
+        assert!(world.bodies(&jobs, 1, 1_000).await.is_empty());
+        // Another node, whose clock is behind, puts one in below the cursor; whoever takes the hint first has it alone.
+        world.now.fetch_sub(1_000, Ordering::Relaxed);
+        let mut other = world.store.subscribe(&Topic::new(lane.prefix(0).clone()));
+        world.send(&jobs, None, "unheard of", 0).await;
+        other.take_low();
+        for (seconds, found) in [(0, 0), (60, 0), (61, 1)] {
+            let range = lane.range(0, Duration::from_secs(seconds));
+            let page = world.store.scan(Space::Index, &range, 10).await.unwrap();
+            assert_eq!(page.entries.len(), found, "after {seconds} s");
+        }
     });
 }
 
