@@ -19,8 +19,9 @@ use crate::world::{Ended, Owner, World};
 
 /// No simulation takes so many steps unless something turns in circles.
 const MAX_STEPS: u64 = 20_000_000;
-/// After the trouble every visibility timeout and retry ends within it, also by a clock that is behind.
-const SETTLE: Duration = Duration::from_secs(50);
+/// After the trouble every visibility timeout and retry ends within it, also by a clock that is behind, and no node relies any
+/// more on what it believed of an index when it missed a wake-up: it does so for a minute.
+const SETTLE: Duration = Duration::from_secs(65);
 
 /// What to simulate.
 #[derive(Debug, Clone, Copy, Default)]

@@ -12,9 +12,8 @@ use crate::cloud::{Call, Cloud, Running, Trouble, account, root};
 use crate::workload::Crew;
 use crate::workload::ledger::{Held, Ledger, Place, Rules, Tally};
 
-/// How long a drained queue is polled for more, in seconds. A node may rely on what it believes of an index for a minute,
-/// when it missed a wake-up; the calm before the first of these polls is almost as long.
-const POLLS: [(Place, &[u64]); 3] = [(Place::Source, &[20, 10]), (Place::Dead, &[5]), (Place::Source, &[1])];
+/// How long a drained queue is polled for more, in seconds.
+const POLLS: [(Place, u64); 3] = [(Place::Source, 5), (Place::Dead, 2), (Place::Source, 1)];
 /// Of the dead-letter queue, in seconds.
 const DEAD_VISIBILITY: u64 = 10;
 const GROUPS: u64 = 3;
@@ -325,8 +324,8 @@ impl Queue {
         let running = self.cloud().any(&rng).await;
         let counted = self.count(&running, Place::Source).await? + self.count(&running, Place::Dead).await?;
         let mut drained = BTreeSet::new();
-        for (place, polls) in POLLS {
-            self.drain(&running, place, polls, &mut drained).await?;
+        for (place, wait) in POLLS {
+            self.drain(&running, place, wait, &mut drained).await?;
         }
         let left = self.count(&running, Place::Source).await? + self.count(&running, Place::Dead).await?;
         let ledger = self.ledger();
@@ -351,25 +350,22 @@ impl Queue {
         &self,
         running: &Running,
         place: Place,
-        polls: &[u64],
+        wait: u64,
         drained: &mut BTreeSet<String>,
     ) -> Result<(), String> {
         let rng = self.rng("drain", place as u64);
-        let mut empty = 0;
-        while let Some(wait) = polls.get(empty) {
-            let held = self.receive(running, place, 10, *wait, Some(600)).await;
-            empty = if held.is_empty() { empty + 1 } else { 0 };
+        loop {
+            let held = self.receive(running, place, 10, wait, Some(600)).await;
+            if held.is_empty() {
+                return Ok(());
+            }
             for held in held {
                 if !drained.insert(held.body.clone()) {
                     return Err(format!("{} is in the queues twice", held.body));
                 }
                 self.delete(&rng, &held).await;
             }
-            if self.cloud().world().failure().is_some() {
-                return Ok(());
-            }
         }
-        Ok(())
     }
 
     /// All messages of a queue, by its attributes.
