@@ -61,6 +61,11 @@ def test_a_group_is_created_described_and_deleted(logs, name):
         "ResourceAlreadyExistsException",
         "The specified log group already exists",
     )
+    long = ("InvalidParameterException", "Invalid LogGroup or LogStream, both must have length less than or equal to 512.")
+    assert refused(logs.create_log_group, logGroupName="g" * 513) == long
+    assert refused(logs.create_log_stream, logGroupName=group, logStreamName="s" * 513) == long
+    assert refused(logs.create_log_group, logGroupName="a b")[0] == "InvalidParameterException"
+    logs.create_log_stream(logGroupName=group, logStreamName="s" * 512)
     logs.delete_log_group(logGroupName=group)
     assert logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"] == []
     assert refused(logs.delete_log_group, logGroupName=group) == NO_GROUP

@@ -10,6 +10,8 @@ use pileus_platform::{Access, Cx, Fault};
 use pileus_wire::value::Map;
 
 use crate::address::Address;
+use crate::error::LogsError;
+use crate::limits::MAX_NAME;
 
 /// An action on a group by its name; none: on any.
 pub fn group(cx: &Cx, action: &'static str, name: Option<&str>) -> Result<Vec<Access>, Fault> {
@@ -33,8 +35,18 @@ pub fn stream(
     group: Option<&str>,
     stream: Option<&str>,
 ) -> Result<Vec<Access>, Fault> {
-    let address = Address::named(cx, group.unwrap_or_default());
-    Ok(vec![Access::new(action, address.stream_arn(stream.unwrap_or_default()))])
+    on_stream(action, &Address::named(cx, group.unwrap_or_default()), stream)
+}
+
+/// # Errors
+/// `InvalidParameterException` for names that are too long. Recorded: the sentence.
+fn on_stream(action: &'static str, address: &Address, stream: Option<&str>) -> Result<Vec<Access>, Fault> {
+    let stream = stream.unwrap_or_default();
+    if address.name.len() > MAX_NAME || stream.chars().count() > MAX_NAME {
+        let text = "Invalid LogGroup or LogStream, both must have length less than or equal to 512.";
+        return Err(LogsError::invalid(text).into());
+    }
+    Ok(vec![Access::new(action, address.stream_arn(stream))])
 }
 
 pub fn identified_stream(
@@ -48,7 +60,7 @@ pub fn identified_stream(
         Some(identifier) => Address::identified(cx, identifier)?,
         None => Address::named(cx, name.unwrap_or_default()),
     };
-    Ok(vec![Access::new(action, address.stream_arn(stream.unwrap_or_default()))])
+    on_stream(action, &address, stream)
 }
 
 /// An action on each of several groups.

@@ -21,6 +21,8 @@ pub const MAX_SCAN_BYTES: usize = 64 << 20;
 /// Things of a page of anything else, when the request does not say.
 pub const DEFAULT_PAGE: usize = 50;
 
+/// Characters of the name of a group or a stream.
+pub const MAX_NAME: usize = 512;
 pub const MAX_TAGS: usize = 50;
 pub const MAX_SUBSCRIPTION_FILTERS: usize = 2;
 pub const MAX_METRIC_FILTERS: u32 = 100;

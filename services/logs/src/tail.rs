@@ -168,6 +168,7 @@ impl Session {
             let wakes: Vec<_> =
                 self.tailed.iter_mut().map(|tailed| Box::pin(tailed.woken.changed())).collect();
             tokio::select! {
+                biased;
                 () = closed.closed() => return,
                 _ = select_all(wakes) => {}
                 () = tick => {}

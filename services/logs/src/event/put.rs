@@ -178,18 +178,19 @@ mod tests {
 
     #[test]
     fn what_is_too_old_or_too_new_is_left_out_and_named() {
-        let day = DAY_MS;
-        let cases: [(&str, &[i64], i64, usize, [Option<i64>; 3]); 6] = [
-            // name, times, retention in days, kept, too new from, too old to, expired to
-            ("all fit", &[-day, 0], 30, 2, [None, None, None]),
-            ("the edges", &[-14 * day, -14 * day + 1], 30, 2, [None, None, None]),
+        const DAY: i64 = DAY_MS;
+        /// Name, times, retention in days, kept; too new from, too old to, expired to.
+        type Case = (&'static str, &'static [i64], i64, usize, [Option<i64>; 3]);
+        let cases: [Case; 6] = [
+            ("all fit", &[-DAY, 0], 30, 2, [None, None, None]),
+            ("the edges", &[-14 * DAY, -14 * DAY + 1], 30, 2, [None, None, None]),
             ("two hours", &[0, 2 * HOUR_MS, 2 * HOUR_MS + 1], 30, 2, [Some(2), None, None]),
-            ("too old", &[-15 * day, -14 * day - 1, 0], 30, 1, [None, Some(2), None]),
-            ("expired", &[-15 * day, -8 * day, -1], 7, 1, [None, Some(1), Some(2)]),
-            ("nothing left", &[-15 * day, day], 7, 0, [Some(1), Some(1), None]),
+            ("too old", &[-15 * DAY, -14 * DAY - 1, 0], 30, 1, [None, Some(2), None]),
+            ("expired", &[-15 * DAY, -8 * DAY, -1], 7, 1, [None, Some(1), Some(2)]),
+            ("nothing left", &[-15 * DAY, DAY], 7, 0, [Some(1), Some(1), None]),
         ];
         for (name, times, days, kept, [new, old, expired]) in cases {
-            let sorted = sort_out(batch(times), NOW, NOW - days * day).expect(name);
+            let sorted = sort_out(batch(times), NOW, NOW - days * DAY).expect(name);
             assert_eq!(sorted.events.len(), kept, "{name}");
             let info = sorted.rejected.unwrap_or_default();
             let found = [
