@@ -1,15 +1,168 @@
 //! Amazon DynamoDB and Amazon DynamoDB Streams.
 //!
+//! | File                    | Holds                                                                            |
+//! |-------------------------|----------------------------------------------------------------------------------|
+//! | `table.rs`              | how a table is kept; `DescribeTable`, `ListTables`, `DeleteTable`, `DescribeLimits`, `DescribeEndpoints` |
+//! | `table/create.rs`       | `CreateTable`, and what a definition must be                                     |
+//! | `table/update.rs`       | `UpdateTable`                                                                    |
+//! | `table/describe.rs`     | a table as descriptions show it                                                  |
+//! | `table/count.rs`        | how many items a table has                                                       |
+//! | `table/schema.rs`       | key schemas, and where an item lies: pure                                        |
+//! | `table/tags.rs`         | `TagResource`, `UntagResource`, `ListTagsOfResource`                             |
+//! | `table/policy.rs`       | `PutResourcePolicy`, `GetResourcePolicy`, `DeleteResourcePolicy`                 |
+//! | `table/time_to_live.rs` | `UpdateTimeToLive`, `DescribeTimeToLive`                                         |
+//! | `item/*.rs`             | reading and writing items: see `item.rs`                                         |
+//! | `expression/*.rs`       | expressions: pure; see `expression.rs`                                           |
+//! | `legacy.rs`             | parameters from before expressions: pure                                         |
+//! | `value.rs`, `number.rs` | attribute values and numbers: pure                                               |
+//! | `capacity.rs`           | what a request consumes                                                          |
+//! | `throttle.rs`           | provisioned throughput                                                           |
+//! | `stream.rs`, `stream/*.rs` | `ListStreams`, `DescribeStream`, `GetShardIterator`, `GetRecords`             |
+//! | `expire.rs`             | removal of items whose time to live ran out                                      |
+//! | `backfill.rs`           | entries for items that were there before an index                                |
+//! | `sweep.rs`              | removal of what is out of sight                                                  |
+//! | `access.rs`             | what a caller must be allowed to do                                              |
+//! | `state.rs`              | what a node keeps in memory                                                      |
+//! | `keys.rs`, `error.rs`   | every key we write; every error a caller can see                                 |
+//!
 //! Where we differ from AWS, and why: `docs/services/dynamodb.md`.
 
+mod access;
+mod backfill;
+mod capacity;
+mod error;
+mod expire;
+mod expression;
+mod item;
+mod keys;
+mod legacy;
+mod number;
+mod state;
+mod stream;
+mod sweep;
+mod table;
+mod throttle;
+mod value;
+
+use pileus_api_dynamodb as api;
+use pileus_api_dynamodbstreams as streams_api;
 use pileus_platform::Service;
+
+use crate::item::{batch, query, single, transact};
+use crate::table::{create, policy, tags, time_to_live, update};
+
+pub use crate::error::DynamoError;
 
 /// DynamoDB as this node answers it.
 pub fn service() -> Service {
-    Service::new(pileus_api_dynamodb::SERVICE)
+    let service = Service::new(api::SERVICE)
+        .state(state::Dynamo::default())
+        .resource_policy(policy::find)
+        .worker("sweeper", sweep::run)
+        .worker("back-filler", backfill::run)
+        .worker("expiry", expire::run);
+    items(settings(tables(service)))
+}
+
+fn tables(service: Service) -> Service {
+    service
+        .op(api::CREATE_TABLE, create::create_table)
+        .access(api::CREATE_TABLE, |cx, input| {
+            access::table(cx, "dynamodb:CreateTable", input.table_name.as_deref())
+        })
+        .op(api::DESCRIBE_TABLE, table::describe_table)
+        .access(api::DESCRIBE_TABLE, |cx, input| {
+            access::table(cx, "dynamodb:DescribeTable", input.table_name.as_deref())
+        })
+        .op(api::UPDATE_TABLE, update::update_table)
+        .access(api::UPDATE_TABLE, |cx, input| {
+            access::table(cx, "dynamodb:UpdateTable", input.table_name.as_deref())
+        })
+        .op(api::DELETE_TABLE, table::delete_table)
+        .access(api::DELETE_TABLE, |cx, input| {
+            access::table(cx, "dynamodb:DeleteTable", input.table_name.as_deref())
+        })
+        .op(api::LIST_TABLES, table::list_tables)
+        .op(api::DESCRIBE_LIMITS, table::describe_limits)
+        .op(api::DESCRIBE_ENDPOINTS, table::describe_endpoints)
+}
+
+fn settings(service: Service) -> Service {
+    service
+        .op(api::TAG_RESOURCE, tags::tag_resource)
+        .access(api::TAG_RESOURCE, |_, input| {
+            access::resource("dynamodb:TagResource", input.resource_arn.as_deref())
+        })
+        .op(api::UNTAG_RESOURCE, tags::untag_resource)
+        .access(api::UNTAG_RESOURCE, |_, input| {
+            access::resource("dynamodb:UntagResource", input.resource_arn.as_deref())
+        })
+        .op(api::LIST_TAGS_OF_RESOURCE, tags::list_tags_of_resource)
+        .access(api::LIST_TAGS_OF_RESOURCE, |_, input| {
+            access::resource("dynamodb:ListTagsOfResource", input.resource_arn.as_deref())
+        })
+        .op(api::PUT_RESOURCE_POLICY, policy::put_resource_policy)
+        .access(api::PUT_RESOURCE_POLICY, |_, input| {
+            access::resource("dynamodb:PutResourcePolicy", input.resource_arn.as_deref())
+        })
+        .op(api::GET_RESOURCE_POLICY, policy::get_resource_policy)
+        .access(api::GET_RESOURCE_POLICY, |_, input| {
+            access::resource("dynamodb:GetResourcePolicy", input.resource_arn.as_deref())
+        })
+        .op(api::DELETE_RESOURCE_POLICY, policy::delete_resource_policy)
+        .access(api::DELETE_RESOURCE_POLICY, |_, input| {
+            access::resource("dynamodb:DeleteResourcePolicy", input.resource_arn.as_deref())
+        })
+        .op(api::UPDATE_TIME_TO_LIVE, time_to_live::update_time_to_live)
+        .access(api::UPDATE_TIME_TO_LIVE, |cx, input| {
+            access::table(cx, "dynamodb:UpdateTimeToLive", input.table_name.as_deref())
+        })
+        .op(api::DESCRIBE_TIME_TO_LIVE, time_to_live::describe_time_to_live)
+        .access(api::DESCRIBE_TIME_TO_LIVE, |cx, input| {
+            access::table(cx, "dynamodb:DescribeTimeToLive", input.table_name.as_deref())
+        })
+}
+
+fn items(service: Service) -> Service {
+    service
+        .op(api::GET_ITEM, single::get_item)
+        .access_async(api::GET_ITEM, access::get_item)
+        .op(api::PUT_ITEM, single::put_item)
+        .access_async(api::PUT_ITEM, access::put_item)
+        .op(api::UPDATE_ITEM, single::update_item)
+        .access_async(api::UPDATE_ITEM, access::update_item)
+        .op(api::DELETE_ITEM, single::delete_item)
+        .access_async(api::DELETE_ITEM, access::delete_item)
+        .op(api::QUERY, query::query)
+        .access_async(api::QUERY, access::query)
+        .op(api::SCAN, query::scan)
+        .access_async(api::SCAN, access::scan)
+        .op(api::BATCH_GET_ITEM, batch::batch_get_item)
+        .access_async(api::BATCH_GET_ITEM, access::batch_get_item)
+        .op(api::BATCH_WRITE_ITEM, batch::batch_write_item)
+        .access_async(api::BATCH_WRITE_ITEM, access::batch_write_item)
+        .op(api::TRANSACT_GET_ITEMS, transact::transact_get_items)
+        .access_async(api::TRANSACT_GET_ITEMS, access::transact_get_items)
+        .op(api::TRANSACT_WRITE_ITEMS, transact::transact_write_items)
+        .access_async(api::TRANSACT_WRITE_ITEMS, access::transact_write_items)
 }
 
 /// DynamoDB Streams as this node answers it.
 pub fn streams() -> Service {
-    Service::new(pileus_api_dynamodbstreams::SERVICE)
+    Service::new(streams_api::SERVICE)
+        .op(streams_api::LIST_STREAMS, stream::list_streams)
+        .access(streams_api::LIST_STREAMS, |cx, input| access::all_streams(cx, input.table_name.as_deref()))
+        .op(streams_api::DESCRIBE_STREAM, stream::describe_stream)
+        .access(streams_api::DESCRIBE_STREAM, |_, input| {
+            access::resource("dynamodb:DescribeStream", input.stream_arn.as_deref())
+        })
+        .op(streams_api::GET_SHARD_ITERATOR, stream::read::get_shard_iterator)
+        .access(streams_api::GET_SHARD_ITERATOR, |_, input| {
+            access::resource("dynamodb:GetShardIterator", input.stream_arn.as_deref())
+        })
+        .op(streams_api::GET_RECORDS, stream::read::get_records)
+        .access(streams_api::GET_RECORDS, |_, input| {
+            let stream = input.shard_iterator.as_deref().and_then(stream::read::iterator_stream);
+            access::resource("dynamodb:GetRecords", stream.as_deref())
+        })
 }

@@ -1,0 +1,123 @@
+//! What a node keeps in memory for DynamoDB: decoded rows of tables, counts, token buckets, numbers of records that are
+//! being written. Nothing that another node would need.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use pileus_iam::Policy;
+use pileus_store::{Reader, Space, Store, StoreError, Txn, Version, table as rows};
+
+use crate::error::DynamoError;
+use crate::keys::TABLES;
+use crate::stream::order::Order;
+use crate::table::count::Counts;
+use crate::table::{Address, Record, Table};
+use crate::throttle::Buckets;
+
+/// Tables whose rows are kept decoded, before all are forgotten.
+const MAX_KNOWN: usize = 10_000;
+
+#[derive(Default)]
+pub struct Dynamo {
+    /// Decoded rows, each beside its version: a row that changed is decoded again.
+    tables: RwLock<HashMap<Bytes, (Version, Arc<Table>)>>,
+    pub counts: Mutex<HashMap<u64, Counts>>,
+    pub buckets: Buckets,
+    pub order: Order,
+    pub readers: crate::stream::readers::Readers,
+}
+
+impl Dynamo {
+    /// The table at `address`; in a transaction, tracked.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`
+    pub async fn load(&self, reader: &impl Reader, address: &Address) -> Result<Arc<Table>, DynamoError> {
+        self.find(reader, address).await?.ok_or_else(DynamoError::no_resource)
+    }
+
+    /// `load`, whose error names the table.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`
+    pub async fn load_named(
+        &self,
+        reader: &impl Reader,
+        address: &Address,
+    ) -> Result<Arc<Table>, DynamoError> {
+        self.find(reader, address).await?.ok_or_else(|| DynamoError::no_table(&address.name))
+    }
+
+    /// `load`, for a request that has only just been authorised: that read the table's row.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`
+    pub async fn load_authorised(&self, store: &Store, address: &Address) -> Result<Arc<Table>, DynamoError> {
+        match self.known(&row_key(address)) {
+            Some((_, table)) => Ok(table),
+            None => self.load(store, address).await,
+        }
+    }
+
+    /// `load`, for a transaction: the table as this node saw it last, which is when the request was authorised. The commit
+    /// checks that it is still so, and the transaction's next run reads.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException`
+    pub async fn load_known(&self, txn: &Txn, address: &Address) -> Result<Arc<Table>, DynamoError> {
+        let key = row_key(address);
+        if let Some((version, table)) = self.known(&key)
+            && txn.assume(Space::Meta, &key, version)
+        {
+            return Ok(table);
+        }
+        self.find_row(txn, address, key).await?.ok_or_else(DynamoError::no_resource)
+    }
+
+    pub async fn find(
+        &self,
+        reader: &impl Reader,
+        address: &Address,
+    ) -> Result<Option<Arc<Table>>, DynamoError> {
+        self.find_row(reader, address, row_key(address)).await
+    }
+
+    fn known(&self, key: &Bytes) -> Option<(Version, Arc<Table>)> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    async fn find_row(
+        &self,
+        reader: &impl Reader,
+        address: &Address,
+        key: Bytes,
+    ) -> Result<Option<Arc<Table>>, DynamoError> {
+        let Some((bytes, version)) = reader.read_row(Space::Meta, &key).await? else {
+            if self.known(&key).is_some() {
+                self.tables.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            }
+            return Ok(None);
+        };
+        if let Some((_, table)) = self.known(&key).filter(|(known, _)| *known == version) {
+            return Ok(Some(table));
+        }
+        let record: Record = rows::decode(&bytes)?;
+        let policy = record.policy.as_ref().map(|policy| Policy::parse(&policy.text)).transpose();
+        let policy = policy.map_err(|error| StoreError::corrupt(format!("a table's policy: {error}")))?;
+        let table = Arc::new(Table { address: address.clone(), record, policy: policy.map(Arc::new) });
+        // What the transaction itself has written has no version yet.
+        if version != 0 {
+            let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+            if tables.len() >= MAX_KNOWN {
+                tables.clear();
+            }
+            tables.insert(key, (version, table.clone()));
+        }
+        Ok(Some(table))
+    }
+}
+
+fn row_key(address: &Address) -> Bytes {
+    TABLES.key(&(address.account, &address.region, address.name.as_str()))
+}
