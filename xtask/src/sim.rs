@@ -3,7 +3,7 @@
 use crate::sh;
 
 /// Seeds of every test run.
-const SEEDS: &str = "0..300";
+const SEEDS: &str = "0..250";
 
 #[derive(clap::Args)]
 pub struct Args {
