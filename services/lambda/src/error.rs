@@ -116,6 +116,12 @@ impl From<Fault> for LambdaError {
     }
 }
 
+impl From<pileus_blobs::BlobError> for LambdaError {
+    fn from(error: pileus_blobs::BlobError) -> LambdaError {
+        LambdaError::Internal(error.to_string())
+    }
+}
+
 impl From<LambdaError> for Fault {
     fn from(error: LambdaError) -> Fault {
         let (code, message) = (error.code().to_owned(), error.to_string());

@@ -105,7 +105,8 @@ pub fn service() -> Service {
         .worker("logs", logs::run)
         .worker("events", invoke::event::work)
         .worker("event sources", event_source::sqs::work)
-        .worker("provisioned", concurrency::provision::work);
+        .worker("provisioned", concurrency::provision::work)
+        .worker("sweeper", function::code::sweep);
     mappings(layers(configuration(invocations(functions(service)))))
 }
 

@@ -1,11 +1,13 @@
 //! Packages: checked, kept as blobs, and unpacked on this node when a function first runs here.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
-use pileus_blobs::{BlobError, Blobs};
-use pileus_platform::Cx;
-use pileus_store::Txn;
+use pileus_blobs::{BlobError, BlobId, Blobs};
+use pileus_platform::{Cx, Platform};
+use pileus_store::{Store, Txn};
 
 use super::{Code, zip};
 use crate::error::LambdaError;
@@ -121,4 +123,34 @@ pub async fn unpacked(blobs: &Blobs, root: &Path, code: &Code) -> Result<PathBuf
     done.map_err(|error| LambdaError::Internal(format!("unpacking ended early: {error}")))?
         .map_err(|error| LambdaError::Internal(format!("a package cannot be unpacked: {error}")))?;
     Ok(folder)
+}
+
+const SWEEP: &str = "lambda/sweep";
+const SWEEP_LEASE: Duration = Duration::from_secs(600);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(6 * 3_600);
+/// How old a package without a function must be: far more than passes between its end and the commit that refers to it.
+const SWEEP_AGE: Duration = Duration::from_secs(86_400);
+
+/// Removes packages that no function and no layer uses any more, for as long as the node runs; one node at a time.
+pub async fn sweep(platform: Platform) {
+    loop {
+        platform.clock().sleep_until(platform.clock().now() + SWEEP_INTERVAL).await;
+        let Ok(Some(lease)) = platform.store().lease(SWEEP, SWEEP_LEASE).await else { continue };
+        let store = platform.store();
+        let blobs = platform.blobs().area(AREA);
+        if let Err(error) = blobs.sweep(SWEEP_AGE, |ids| in_use(store, ids)).await {
+            tracing::warn!(%error, "packages that nobody uses could not be removed, and it is tried again");
+        }
+        let _ = lease.release().await;
+    }
+}
+
+async fn in_use(store: &Store, ids: Vec<BlobId>) -> Result<HashSet<BlobId>, LambdaError> {
+    let mut used = HashSet::new();
+    for id in ids {
+        if !CODE.scan(store, &CODE.under(&(id.as_str(),)), 1).await?.rows.is_empty() {
+            used.insert(id);
+        }
+    }
+    Ok(used)
 }
