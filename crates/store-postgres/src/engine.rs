@@ -30,6 +30,7 @@ pub struct Postgres {
     pools: Pools,
     present: Present,
     topics: Topics,
+    notifier: Notifier,
     handle: Handle,
     /// None: closed.
     committers: Mutex<Option<Committers>>,
@@ -86,13 +87,14 @@ impl Postgres {
         };
         let committers = Committers { points: start().await?, ranges: start().await? };
         let node = party(&first).await?;
-        tokio::spawn(notifier.run(pools.commits.clone(), node, rng.clone(), stop.subscribe()));
-        let listener = Listener { settings, node, topics: topics.clone(), rng };
+        tokio::spawn(notifier.clone().run(pools.commits.clone(), node, rng.clone(), stop.subscribe()));
+        let listener = Listener { settings, node, topics: topics.clone(), notifier: notifier.clone(), rng };
         tokio::spawn(listener.run(stop.subscribe()));
         Ok(Postgres {
             present: Present(pools.reads.clone()),
             pools,
             topics,
+            notifier,
             handle: Handle::current(),
             committers: Mutex::new(Some(committers)),
             tasks: Mutex::new(tasks),
@@ -169,6 +171,10 @@ impl Kv for Postgres {
 
     fn shared_time(&self) -> Option<BoxFuture<'_, Result<Timestamp, StoreError>>> {
         Some(Box::pin(self.now()))
+    }
+
+    fn has_company(&self, company: bool) {
+        self.notifier.mute(!company);
     }
 
     fn name(&self) -> &'static str {

@@ -79,6 +79,28 @@ impl Server {
         self.run("pg_ctl", &["-D", &self.data(), "-w", "-t", "60", "-m", mode, "stop"]);
     }
 
+    /// User and system time of the server's processes so far; those that have ended are not counted.
+    pub fn cpu(&self) -> std::time::Duration {
+        let file =
+            std::fs::read_to_string(Path::new(&self.data()).join("postmaster.pid")).unwrap_or_default();
+        let first = file.lines().next().unwrap_or_default().to_owned();
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let stats = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        let mut ticks = 0;
+        for stat in stats {
+            // After the name, which is in brackets: state, parent, .., user and system ticks of ten milliseconds.
+            let (Some((pid, _)), Some((_, rest))) = (stat.split_once(' '), stat.rsplit_once(") ")) else {
+                continue;
+            };
+            let fields: Vec<&str> = rest.split(' ').collect();
+            if pid == first || fields.get(1) == Some(&first.as_str()) {
+                ticks +=
+                    fields.iter().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
+            }
+        }
+        std::time::Duration::from_millis(ticks * 10)
+    }
+
     fn data(&self) -> String {
         self.dir.path().join("data").display().to_string()
     }

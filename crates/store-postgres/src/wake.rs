@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use deadpool_postgres::{Object, Pool};
 use pileus_core::Rng;
 use pileus_store::{Topic, Topics, Wake};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client};
 
@@ -23,7 +25,12 @@ use crate::error::explain;
 use crate::pool::{connection, rest};
 use crate::url::Settings;
 
+/// How long wakes are collected: after a pause, and while they come all the time. Each message is a transaction of the server,
+/// and work for every node.
 const COLLECT: Duration = Duration::from_millis(5);
+const COLLECT_BUSY: Duration = Duration::from_millis(20);
+/// How long a node that was heard of counts, whatever membership says: its row may not be written yet.
+const GREETED: Duration = Duration::from_secs(10);
 /// PostgreSQL's limit is 8,000 bytes.
 const MAX_PAYLOAD: usize = 7_900;
 /// How often everyone is woken while notifications arrive, and while they do not.
@@ -39,11 +46,31 @@ pub struct Notifier(Arc<Pending>);
 struct Pending {
     wakes: Mutex<HashMap<Topic, u64>>,
     signal: Notify,
+    /// There is nobody to be told, as far as is known.
+    is_mute: AtomicBool,
+    /// When another node was heard last.
+    heard: Mutex<Option<Instant>>,
 }
 
 impl Notifier {
+    /// Without other nodes nothing is sent. A node that comes greets, so that it misses nothing until others find its row.
+    pub fn mute(&self, is_mute: bool) {
+        self.0.is_mute.store(is_mute, Ordering::Relaxed);
+    }
+
+    fn hear(&self) {
+        *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn has_nobody(&self) -> bool {
+        self.0.is_mute.load(Ordering::Relaxed) && {
+            let heard = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.is_none_or(|heard| heard.elapsed() > GREETED)
+        }
+    }
+
     pub fn notify(&self, wakes: Vec<Wake>) {
-        if wakes.is_empty() {
+        if wakes.is_empty() || self.has_nobody() {
             return;
         }
         let mut pending = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,12 +89,16 @@ impl Notifier {
     /// Sends until `stopped`. What cannot be sent is dropped.
     pub async fn run(self, pool: Pool, node: i64, rng: Arc<dyn Rng>, mut stopped: watch::Receiver<bool>) {
         let mut held: Option<Object> = None;
+        let mut sent: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = self.0.signal.notified() => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
-            rest(COLLECT + Duration::from_micros(rng.below(3_000))).await;
+            let is_busy = sent.is_some_and(|sent| sent.elapsed() < 2 * COLLECT_BUSY);
+            let collect = if is_busy { COLLECT_BUSY } else { COLLECT };
+            rest(collect + Duration::from_micros(rng.below(3_000))).await;
+            sent = Some(Instant::now());
             let payloads = encode(node, self.take());
             let sender = match held.take().filter(|connection| !connection.is_closed()) {
                 Some(connection) => connection,
@@ -127,6 +158,11 @@ fn encode(node: i64, wakes: HashMap<Topic, u64>) -> Vec<String> {
     payloads
 }
 
+/// Which node has sent it.
+fn origin(payload: &str) -> Option<i64> {
+    payload.split(' ').next()?.parse().ok()
+}
+
 /// What another node has sent; nothing if it is our own, and None if everyone is to look.
 fn decode(node: i64, payload: &str) -> Option<Vec<Wake>> {
     let mut words = payload.split(' ');
@@ -147,6 +183,7 @@ pub struct Listener {
     pub settings: Settings,
     pub node: i64,
     pub topics: Topics,
+    pub notifier: Notifier,
     pub rng: Arc<dyn Rng>,
 }
 
@@ -189,14 +226,19 @@ impl Listener {
         let _ends_with_us = Abort(driving.abort_handle());
         self.begin(&client).await?;
         // Whatever was sent before is not heard.
-        self.topics.fire_all();
+        self.topics.fire_all_from_zero();
         loop {
             let poll = POLL_LISTENING * 3 / 4 + self.jitter(POLL_LISTENING / 2);
             match tokio::time::timeout(poll, messages.recv()).await {
-                Ok(Some(notification)) => match decode(self.node, notification.payload()) {
-                    Some(wakes) => self.topics.fire(&wakes),
-                    None => self.topics.fire_all(),
-                },
+                Ok(Some(notification)) => {
+                    if origin(notification.payload()) != Some(self.node) {
+                        self.notifier.hear();
+                    }
+                    match decode(self.node, notification.payload()) {
+                        Some(wakes) => self.topics.fire(&wakes),
+                        None => self.topics.fire_all(),
+                    }
+                }
                 Ok(None) => return Ok(()),
                 Err(_) => self.topics.fire_all(),
             }
@@ -205,7 +247,8 @@ impl Listener {
 
     async fn begin(&self, client: &Client) -> Result<(), String> {
         crate::pool::prepare_session(client).await;
-        client.batch_execute("LISTEN pileus").await.map_err(|error| explain(&error))
+        let greeting = format!("LISTEN pileus; SELECT pg_notify('pileus', '{}')", self.node);
+        client.batch_execute(&greeting).await.map_err(|error| explain(&error))
     }
 
     fn jitter(&self, most: Duration) -> Duration {

@@ -228,6 +228,30 @@ async fn a_wake_reaches_the_other_node(nodes: &[Store; 2]) {
     }
 }
 
+/// A node that believes itself alone sends nothing, until another greets it.
+async fn a_node_that_comes_is_told_at_once(server: &Server) {
+    let first = node(server, 1).await;
+    first.kv().has_company(false);
+    let second = node(server, 2).await;
+    let mut subscription = second.subscribe(&"greeted".into());
+    let heard = async {
+        loop {
+            let wake = first.transact(|txn| async move {
+                txn.put(Space::Meta, "greeted", "x");
+                txn.notify_low("greeted", 7);
+                Ok::<_, StoreError>(())
+            });
+            wake.await.unwrap();
+            let _ = tokio::time::timeout(Duration::from_millis(100), subscription.changed()).await;
+            // No other wake says so.
+            if subscription.take_low() == 7 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), heard).await.expect("a wake arrives");
+}
+
 async fn a_lease_passes_to_the_other_node_when_it_ends(nodes: &[Store; 2]) {
     let ttl = Duration::from_millis(400);
     let held = nodes[0].lease("shard", ttl).await.unwrap().unwrap();
@@ -263,4 +287,5 @@ async fn two_nodes_are_one_store() {
     a_line_keeps_its_order(&nodes).await;
     a_wake_reaches_the_other_node(&nodes).await;
     a_lease_passes_to_the_other_node_when_it_ends(&nodes).await;
+    a_node_that_comes_is_told_at_once(&server).await;
 }

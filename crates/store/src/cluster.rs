@@ -21,7 +21,7 @@ const STAND_IN_AFTER: Duration = Duration::from_secs(30);
 const STAND_IN_FOR: Duration = Duration::from_secs(60);
 
 /// The nodes that share background work, as this one sees them. Cheap to clone.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Cluster(Arc<watch::Sender<View>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,17 @@ impl Cluster {
     /// Whether this node should do the work of this name, by what it knows now.
     pub fn is_mine(&self, work: &str) -> bool {
         self.0.borrow().is_mine(work)
+    }
+
+    /// This node's place among those that work, and their number; `None` alone. Who takes from something that all take from
+    /// begins at its place, so that nodes seldom meet.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        match &*self.0.borrow() {
+            View::Among { me, working } if working.len() > 1 => {
+                working.iter().position(|name| name == me).map(|place| (place, working.len()))
+            }
+            View::Among { .. } | View::Alone => None,
+        }
     }
 
     /// For one piece of work: when to try for its lease, and when to give it up.
@@ -230,6 +241,15 @@ mod tests {
     #[test]
     fn a_node_alone_does_everything_and_one_that_is_leaving_nothing() {
         assert!(View::Alone.is_mine("x"));
+        let cluster = Cluster::default();
+        let mut place = |view| {
+            cluster.set(view);
+            cluster.place()
+        };
+        assert_eq!(place(View::Alone), None);
+        assert_eq!(place(among("a", &["a"])), None);
+        assert_eq!(place(among("b", &["a", "b", "c"])), Some((1, 3)));
+        assert_eq!(place(among("a", &["b", "c"])), None);
         assert!(!among("a", &[]).is_mine("x"));
         assert!((0..100).all(|work| !among("a", &["b", "c"]).is_mine(&work.to_string())));
     }

@@ -356,6 +356,11 @@ pub trait Kv: Read + 'static {
         None
     }
 
+    /// Whether other nodes were heard of: without them nobody need be told of wake-ups.
+    fn has_company(&self, company: bool) {
+        let _ = company;
+    }
+
     /// The engine's name, for logs and `status`.
     fn name(&self) -> &'static str;
 

@@ -202,12 +202,14 @@ impl Membership {
     /// Learns who is here, and forgets who has been gone for long.
     async fn look(&self, now: Timestamp) -> Result<(), StoreError> {
         let (mut working, mut forgotten) = (Vec::new(), Batch::new());
+        let mut has_company = false;
         for (name, row) in rows(&self.store).await? {
             if Timestamp::from_millis(row.seen as i64) + FORGOTTEN <= now {
                 forgotten = NODES.delete_in(forgotten, &name);
                 continue;
             }
             let member = member(name, row, now);
+            has_company |= member.state != MemberState::Gone && member.name != self.me.name;
             if member.state == MemberState::Working {
                 working.push(member.name);
             }
@@ -215,6 +217,7 @@ impl Membership {
         if !forgotten.is_empty() {
             self.store.write(forgotten, Durability::Relaxed).await?;
         }
+        self.store.kv().has_company(has_company);
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = self.store.clock().monotonic();
         self.store.cluster().set(View::Among { me: self.me.name.clone(), working });
         Ok(())

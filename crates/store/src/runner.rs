@@ -171,6 +171,9 @@ impl Runner {
         };
         if let Err(error) = &written {
             tracing::warn!(%error, kind = job.kind, id = job.id, "a handled row could not be removed; it runs again");
+            // A store that takes no writes is not asked again at once.
+            let clock = self.store.clock();
+            clock.sleep_until(clock.now() + self.pace.first_retry).await;
         }
         (key, written.is_ok())
     }

@@ -95,6 +95,12 @@ impl Topics {
         }
     }
 
+    /// As `fire_all`, after wakes were lost: anything may have been put in anywhere, so cursors fall to their beginnings.
+    pub fn fire_all_from_zero(&self) {
+        lock(&self.0).values().for_each(|channel| channel.low.store(0, Ordering::Release));
+        self.fire_all();
+    }
+
     /// Topics with at least one subscription.
     pub fn len(&self) -> usize {
         lock(&self.0).len()

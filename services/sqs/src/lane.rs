@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pileus_store::cluster::Cluster;
 use pileus_store::{Entry, KeyRange, Space, Store, StoreError, Subscription, Topic, Version};
 use tokio::sync::watch;
 
@@ -55,6 +56,7 @@ pub struct Lane {
     streams: Vec<Stream>,
     look_ahead: LookAhead,
     turn: AtomicUsize,
+    cluster: Cluster,
     /// The earliest moment at which something that was put aside here becomes visible, for those who wait.
     timer: watch::Sender<u64>,
     /// Messages in flight: counted, then kept up by what this node does.
@@ -138,6 +140,7 @@ impl Lane {
             streams: streams.collect(),
             look_ahead,
             turn: AtomicUsize::new(0),
+            cluster: store.cluster().clone(),
             timer: watch::Sender::new(u64::MAX),
             in_flight: AtomicI64::new(0),
             arrivals: Topic::new(keys::arrivals(generation)),
@@ -149,10 +152,16 @@ impl Lane {
         &self.arrivals
     }
 
-    /// All streams, beginning with another one each time.
+    /// All streams, beginning with another one each time. Among several nodes each mostly begins with its own share of the
+    /// partitions: those who read the same head are in each other's way. Not always, or a queue whose consumers are all on
+    /// one node would keep what is not that node's for last.
     pub fn round(&self) -> impl Iterator<Item = usize> + use<> {
-        let (count, first) = (self.streams.len(), self.turn.fetch_add(1, Ordering::Relaxed));
-        (0..count).map(move |step| (first + step) % count)
+        let (count, turn) = (self.streams.len(), self.turn.fetch_add(1, Ordering::Relaxed));
+        let kinds = (count / usize::from(keys::PARTITIONS)).max(1);
+        let place = if turn % 4 == 0 { None } else { self.cluster.place() };
+        let is_own = move |stream: &usize| place.is_none_or(|(place, nodes)| stream / kinds % nodes == place);
+        let all = (0..count).map(move |step| (turn + step) % count);
+        all.clone().filter(is_own).chain(all.filter(move |stream| !is_own(stream)))
     }
 
     pub fn streams(&self) -> usize {
