@@ -87,8 +87,6 @@ def test_what_is_lacking_is_refused_by_name(client, made):
     cases = [
         ("ProvidedContexts", lambda: assume(sts, role, ProvidedContexts=contexts)),
         ("AssumeRoleWithSAML", lambda: sts.assume_role_with_saml(**saml)),
-        ("DecodeAuthorizationMessage", lambda: sts.decode_authorization_message(EncodedMessage="abcd")),
-        ("GetWebIdentityToken", lambda: sts.get_web_identity_token(Audience=["a"], SigningAlgorithm="ES384")),
     ]
     for what, call in cases:
         code, text = failure(call)
