@@ -1,6 +1,8 @@
 """CloudWatch Logs: groups, streams, tags, retention, filters and policies as resources; who may not call what."""
 
+import io
 import json
+import zipfile
 
 import pytest
 from botocore.exceptions import ClientError
@@ -312,6 +314,57 @@ def test_destinations_that_are_lacking_or_wrong_are_refused(logs, group):
         "The specified subscription filter does not exist.",
     )
     assert refused(logs.delete_subscription_filter, logGroupName="none", filterName="f") == NO_GROUP
+
+
+def test_a_subscription_to_a_function_needs_its_permission(client, logs, group, name, made):  # noqa: F811
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("main.py", "def handler(event, context):\n    return event\n")
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = made.iam.create_role(RoleName=name("role"), AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
+    functions, function = client("lambda"), name("fn")
+    arn = functions.create_function(
+        FunctionName=function, Runtime="python3.12", Role=role, Handler="main.handler", Code={"ZipFile": archive.getvalue()}
+    )["FunctionArn"]
+    functions.get_waiter("function_active_v2").wait(FunctionName=function)
+
+    def put(filter_name, pattern=""):
+        logs.put_subscription_filter(logGroupName=group, filterName=filter_name, filterPattern=pattern, destinationArn=arn)
+
+    def permit(principal, source):
+        functions.add_permission(
+            FunctionName=function,
+            StatementId=name("s"),
+            Action="lambda:InvokeFunction",
+            Principal=principal,
+            SourceArn=source,
+            SourceAccount=ACCOUNT,
+        )
+
+    permit("logs.us-east-1.amazonaws.com", f"{ARN}another:*")
+    with pytest.raises(ClientError, match="Could not execute the lambda function"):
+        put("errors")
+    permit("logs.us-east-1.amazonaws.com", f"{ARN}{group}:*")
+    put("errors")
+    put("errors", "ERROR")
+    (found,) = logs.describe_subscription_filters(logGroupName=group)["subscriptionFilters"]
+    assert found.pop("creationTime") > 0
+    assert found == {
+        "filterName": "errors",
+        "logGroupName": group,
+        "filterPattern": "ERROR",
+        "destinationArn": arn,
+        "distribution": "ByLogStream",
+        "applyOnTransformedLogs": False,
+    }
+    put("all")
+    with pytest.raises(ClientError, match="Resource limit exceeded."):
+        put("third")
+    names = [f["filterName"] for f in logs.describe_subscription_filters(logGroupName=group, filterNamePrefix="a")["subscriptionFilters"]]
+    assert names == ["all"]
+    logs.delete_subscription_filter(logGroupName=group, filterName="errors")
+    names = [f["filterName"] for f in logs.describe_subscription_filters(logGroupName=group)["subscriptionFilters"]]
+    assert names == ["all"]
 
 
 def test_resource_policies_are_kept_and_count(client, name):

@@ -342,3 +342,59 @@ pub async fn describe_subscription_filters(
     });
     Ok(DescribeSubscriptionFiltersResponse { subscription_filters: Some(filters.collect()), next_token })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_function_is_sent_the_matching_events_zipped() {
+        let place = Place { lane: 0, first: 1_000, ordinal: 7 };
+        let delivery = Delivery {
+            account: AccountId::DEFAULT,
+            region: Region::us_east_1(),
+            group_name: "/app".to_owned(),
+            group: 1,
+            stream_name: "s".to_owned(),
+            stream: 2,
+            filter: "errors".to_owned(),
+            chunks: vec![place],
+        };
+        let events =
+            [(1_000, Bytes::from("fine")), (1_001, Bytes::from("ERROR é")), (1_002, Bytes::from("ERROR"))];
+        let row = chunk::encode(5, &events);
+        let pattern = Pattern::parse("ERROR").expect("a pattern");
+        let payload = payload(&delivery, &place, &row, &pattern).expect("a chunk").expect("two match");
+        let payload: Value = serde_json::from_slice(&payload).expect("JSON");
+        let zipped = BASE64.decode(payload["awslogs"]["data"].as_str().expect("text")).expect("base64");
+        let mut data = String::new();
+        GzDecoder::new(&zipped[..]).read_to_string(&mut data).expect("gzip");
+        let id = |index, at| Position { at, ordinal: 7, index }.event_id();
+        let expected = json!({
+            "messageType": "DATA_MESSAGE",
+            "owner": "000000000000",
+            "logGroup": "/app",
+            "logStream": "s",
+            "subscriptionFilters": ["errors"],
+            "logEvents": [
+                {"id": id(1, 1_001), "timestamp": 1_001, "message": "ERROR é"},
+                {"id": id(2, 1_002), "timestamp": 1_002, "message": "ERROR"},
+            ],
+        });
+        assert_eq!(serde_json::from_str::<Value>(&data).expect("JSON"), expected);
+        let none = Pattern::parse("WARN").expect("a pattern");
+        assert!(super::payload(&delivery, &place, &row, &none).expect("a chunk").is_none());
+    }
+
+    #[test]
+    fn the_services_name_in_a_region_is_made_once() {
+        let region = Region::us_east_1();
+        assert_eq!(regional(&region), "logs.us-east-1.amazonaws.com");
+        assert!(std::ptr::eq(regional(&region), regional(&region)));
+    }
+}
