@@ -157,6 +157,8 @@ impl Node {
         if let Some(joined) = &self.shared.joined {
             joined.leave().await;
         }
+        // Done already where the cloud has other nodes.
+        self.shared.stop_workers().await;
         self.shared.store.close().await?;
         Ok(())
     }
