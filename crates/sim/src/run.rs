@@ -23,6 +23,9 @@ const MAX_STEPS: u64 = 20_000_000;
 /// more on what it believed of an index when it missed a wake-up: it does so for a minute.
 const SETTLE: Duration = Duration::from_secs(65);
 
+/// Where tasks of SQS's own have to end, too.
+const SETTLE_TASKS: Duration = Duration::from_secs(110);
+
 /// What to simulate.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -125,7 +128,7 @@ async fn script(cloud: Cloud, rates: Rates, work: Arc<std::sync::Mutex<String>>)
         world.resume(Owner::Node(node));
     }
     crew.home().await;
-    world.sleep(SETTLE).await;
+    world.sleep(if queues.iter().any(Queue::has_moves) { SETTLE_TASKS } else { SETTLE }).await;
     let mut words = String::new();
     if let Some(jobs) = &jobs {
         let [effects, timers] = jobs.finish()?;

@@ -32,6 +32,8 @@ pub struct Ledger {
     /// Receives whose answer nobody has: each may have taken a message once.
     open_receives: u64,
     lost_receives: u64,
+    /// Dead letters may be on their way back.
+    has_moves: bool,
     pub tally: Tally,
 }
 
@@ -42,12 +44,15 @@ pub struct Tally {
     pub delivered: u64,
     pub deleted: u64,
     pub buried: u64,
+    pub moved: u64,
 }
 
 #[derive(Default)]
 struct Entry {
     group: Option<String>,
     id: Option<String>,
+    /// The ids that it had before it was moved back from the dead letters.
+    past_ids: BTreeSet<String>,
     sequence: Option<u128>,
     is_acknowledged: bool,
     /// By the sender's clock, when known.
@@ -69,6 +74,7 @@ struct Delivery {
 }
 
 struct Delete {
+    id: String,
     place: Place,
     count: u64,
     began: Duration,
@@ -89,9 +95,10 @@ enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Held {
     pub body: String,
+    id: String,
     pub place: Place,
     pub handle: String,
-    pub count: u64,
+    count: u64,
 }
 
 impl Ledger {
@@ -101,6 +108,7 @@ impl Ledger {
             messages: BTreeMap::new(),
             open_receives: 0,
             lost_receives: 0,
+            has_moves: false,
             tally: Tally::default(),
         }
     }
@@ -120,18 +128,30 @@ impl Ledger {
             self.tally.sent += 1;
         }
         entry.is_acknowledged = true;
+        // A send that is repeated is told of the message that the first one made.
+        if id.is_some_and(|id| entry.past_ids.contains(id)) {
+            return Ok(());
+        }
         entry.learn(body, id, sequence)
     }
 
     /// Sequence numbers of one group, where its messages were sent one after the other: each send began when the one before
     /// it was acknowledged.
     pub fn check_sequences(&self, in_order: &[String]) -> Result<(), String> {
-        let known = in_order.iter().filter_map(|body| Some((body, self.messages.get(body)?.sequence?)));
-        let known: Vec<_> = known.collect();
+        let sequence = |body: &String| {
+            let entry = self.messages.get(body).filter(|entry| entry.past_ids.is_empty())?;
+            entry.sequence
+        };
+        let known: Vec<_> = in_order.iter().filter_map(|body| Some((body, sequence(body)?))).collect();
         match known.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
             Some(pair) => Err(format!("{} has a sequence number not below that of {}", pair[0].0, pair[1].0)),
             None => Ok(()),
         }
+    }
+
+    /// A move task begins: from now on dead letters may come back, as new messages with the same body.
+    pub fn will_move(&mut self) {
+        self.has_moves = true;
     }
 
     pub fn will_receive(&mut self) {
@@ -187,9 +207,21 @@ impl Ledger {
             .messages
             .get_mut(&body)
             .ok_or_else(|| format!("{body} was delivered, and nobody has sent it"))?;
-        entry.learn(&body, message.message_id.as_deref(), None)?;
+        let id = message.message_id.clone().unwrap_or_default();
+        let handle = message.receipt_handle.clone().unwrap_or_default();
+        let held = Held { body, id, place: batch.place, handle, count };
+        let body = &held.body;
+        if entry.past_ids.contains(&held.id) {
+            // An old answer: the message has been moved since.
+            return Ok(held);
+        }
+        if self.has_moves && entry.id.as_ref().is_some_and(|known| *known != held.id) {
+            self.tally.moved += 1;
+            entry.begin_anew();
+        }
+        entry.learn(body, Some(&held.id), None)?;
         if batch.place == Place::Source {
-            entry.learn(&body, None, attribute("SequenceNumber").as_deref())?;
+            entry.learn(body, None, attribute("SequenceNumber").as_deref())?;
             if *entry.sent_at.get_or_insert(sent_at) != sent_at {
                 return Err(format!("{body} was sent at two moments"));
             }
@@ -209,7 +241,7 @@ impl Ledger {
             (Place::Dead, None) => return Err(format!("{body} is a dead letter of no queue")),
             _ => {}
         }
-        entry.check(&body, batch, count, ghosts)?;
+        entry.check(body, batch, count, ghosts)?;
         let first_at = number("ApproximateFirstReceiveTimestamp");
         // The first receive says when it was; of later ones it is known that it was not before the request.
         let at_least = if count == 1 { first_at } else { batch.now };
@@ -219,14 +251,13 @@ impl Ledger {
         if entry.deliveries.insert(count, delivery).is_some() {
             return Err(format!("{body} was delivered twice as the receive number {count}"));
         }
-        entry.check_hidden(&body, count)?;
+        entry.check_hidden(body, count)?;
         self.tally.delivered += 1;
         self.tally.buried += u64::from(batch.place == Place::Dead);
         if self.rules.is_fifo {
-            self.check_order(&body, batch, before)?;
+            self.check_order(body, batch, before)?;
         }
-        let handle = message.receipt_handle.clone().unwrap_or_default();
-        Ok(Held { body, place: batch.place, handle, count })
+        Ok(held)
     }
 
     /// A message of a group is delivered once all before it are gone, or together with them and after them.
@@ -265,8 +296,8 @@ impl Ledger {
 
     pub fn will_delete(&mut self, held: &Held, began: Duration) {
         if let Some(entry) = self.messages.get_mut(&held.body) {
-            let (place, count) = (held.place, held.count);
-            entry.deletes.push(Delete { place, count, began, outcome: Outcome::Open });
+            let (id, place, count) = (held.id.clone(), held.place, held.count);
+            entry.deletes.push(Delete { id, place, count, began, outcome: Outcome::Open });
         }
     }
 
@@ -278,7 +309,9 @@ impl Ledger {
         };
         self.tally.deleted += u64::from(outcome != Outcome::Refused);
         let entry = self.messages.get_mut(&held.body);
-        let of = |delete: &&mut Delete| delete.count == held.count && delete.outcome == Outcome::Open;
+        let of = |delete: &&mut Delete| {
+            delete.id == held.id && delete.count == held.count && delete.outcome == Outcome::Open
+        };
         if let Some(delete) = entry.and_then(|entry| entry.deletes.iter_mut().rfind(of)) {
             delete.outcome = outcome;
         }
@@ -299,7 +332,9 @@ impl Ledger {
     }
 
     fn delivery(&mut self, held: &Held) -> Option<&mut Delivery> {
-        self.messages.get_mut(&held.body)?.deliveries.get_mut(&held.count)
+        let entry = self.messages.get_mut(&held.body)?;
+        let is_of_now = entry.id.as_ref() == Some(&held.id);
+        entry.deliveries.get_mut(&held.count).filter(|_| is_of_now)
     }
 
     /// Messages that are there for certain: acknowledged, and nobody has asked to delete them.
@@ -321,6 +356,15 @@ struct Batch {
 }
 
 impl Entry {
+    /// It was moved back from the dead letters, where the node that moves puts it by its own clock.
+    fn begin_anew(&mut self) {
+        self.past_ids.extend(self.id.take());
+        self.sequence = None;
+        self.sent_at = None;
+        self.not_before = 0;
+        self.deliveries.clear();
+    }
+
     /// A message keeps its id and its sequence number.
     fn learn(&mut self, body: &str, id: Option<&str>, sequence: Option<&str>) -> Result<(), String> {
         if let Some(id) = id
@@ -370,7 +414,8 @@ impl Entry {
             return Err(format!("{body} is back from the dead letters"));
         }
         let is_deleted = |delete: &Delete| {
-            let was_latest = delete.place == batch.place && delete.count + 1 == count;
+            let is_of_now = self.id.as_ref() == Some(&delete.id);
+            let was_latest = is_of_now && delete.place == batch.place && delete.count + 1 == count;
             was_latest && matches!(delete.outcome, Outcome::Done { ended } if ended <= batch.began)
         };
         if self.deletes.iter().any(is_deleted) {

@@ -33,6 +33,8 @@ struct Parts {
 struct Plan {
     is_fifo: bool,
     max_receives: Option<u64>,
+    /// Dead letters are moved back now and then.
+    has_moves: bool,
     /// In seconds.
     visibility: u64,
     delay: u64,
@@ -49,6 +51,7 @@ impl Plan {
         Plan {
             is_fifo,
             max_receives: (max_receives > 0).then_some(max_receives),
+            has_moves: max_receives > 0 && rng.below(2) == 0,
             visibility: pick(&[1, 2, 5, 15]),
             delay: pick(&[0, 0, 1, 5]),
             producers: if is_fifo { GROUPS } else { 1 + rng.below(3) },
@@ -114,6 +117,10 @@ impl Queue {
                     queue.produce(number, rng).await;
                 }
             });
+        }
+        if self.0.plan.has_moves {
+            let (queue, rng) = (self.clone(), self.rng("mover", 0));
+            self.0.crew.spawn(async move { queue.move_back(rng).await });
         }
         for number in 0..self.0.plan.consumers {
             let (queue, rng) = (self.clone(), self.rng("consumer", number));
@@ -243,9 +250,33 @@ impl Queue {
                 _ => Place::Source,
             };
             let (most, wait) = (1 + rng.below(10), rng.below(4) * rng.below(4));
-            for held in self.receive(&running, place, most, wait, None).await {
+            let attempt = (self.0.plan.is_fifo && rng.below(2) == 0)
+                .then(|| format!("{}-{}", self.0.name, rng.next_u64()));
+            let mut received = self.receive(&running, place, most, wait, None, attempt.clone()).await;
+            if received.is_none() && attempt.is_some() {
+                // What the first request took, if it took anything, or else something new.
+                let running = self.cloud().any(&rng).await;
+                received = self.receive(&running, place, most, wait, None, attempt).await;
+            }
+            for held in received.unwrap_or_default() {
                 self.treat(&rng, held).await;
             }
+        }
+    }
+
+    async fn move_back(&self, rng: SeededRng) {
+        while !self.0.crew.is_over() {
+            self.0.crew.pause(&rng, Duration::from_secs(3)).await;
+            let running = self.cloud().any(&rng).await;
+            self.ledger().will_move();
+            let source = format!("arn:aws:sqs:us-east-1:{}:{}", account(), self.queue_name(Place::Dead));
+            let input = sqs::StartMessageMoveTaskRequest {
+                source_arn: Some(source),
+                max_number_of_messages_per_second: (rng.below(2) == 0).then(|| 1 + rng.below(20) as i64),
+                ..Default::default()
+            };
+            // One may be running already.
+            self.cloud().call(&running, root(), sqs::START_MESSAGE_MOVE_TASK, input).await;
         }
     }
 
@@ -265,6 +296,7 @@ impl Queue {
         }
     }
 
+    /// `None` when there was no answer.
     async fn receive(
         &self,
         running: &Running,
@@ -272,13 +304,15 @@ impl Queue {
         most: u64,
         wait: u64,
         timeout: Option<u64>,
-    ) -> Vec<Held> {
+        attempt: Option<String>,
+    ) -> Option<Vec<Held>> {
         let input = sqs::ReceiveMessageRequest {
             queue_url: Some(self.url(place)),
             max_number_of_messages: Some(most as i64),
             wait_time_seconds: Some(wait as i64),
             visibility_timeout: timeout.map(|seconds| seconds as i64),
             message_system_attribute_names: Some(vec!["All".to_owned()]),
+            receive_request_attempt_id: attempt,
             ..Default::default()
         };
         self.ledger().will_receive();
@@ -287,12 +321,15 @@ impl Queue {
         let result = result.map(|result| result.messages.unwrap_or_default());
         let standing = if place == Place::Source { self.0.plan.visibility } else { DEAD_VISIBILITY };
         let timeout = timeout.unwrap_or(standing) * 1_000;
+        let has_answer = result.is_ok();
         let call = Call { node, began, ended, now, ended_at, result };
-        let received = self.ledger().received(place, call, timeout);
-        received.unwrap_or_else(|broken| {
-            self.0.crew.check(Err(broken));
-            Vec::new()
-        })
+        match self.ledger().received(place, call, timeout) {
+            Ok(held) => has_answer.then_some(held),
+            Err(broken) => {
+                self.0.crew.check(Err(broken));
+                None
+            }
+        }
     }
 
     async fn delete(&self, rng: &SeededRng, held: &Held) {
@@ -316,6 +353,12 @@ impl Queue {
         };
         let call = self.cloud().call(&running, root(), sqs::CHANGE_MESSAGE_VISIBILITY, input).await;
         self.ledger().changed(held, &call, seconds * 1_000);
+    }
+
+    /// Whether it takes longer to come to rest: a worker that missed a wake-up looks for tasks once a minute, and the lease of
+    /// one that crashed has to end.
+    pub fn has_moves(&self) -> bool {
+        self.0.plan.has_moves
     }
 
     /// When all is calm again: what must be there is there, as often as the queues say.
@@ -355,7 +398,8 @@ impl Queue {
     ) -> Result<(), String> {
         let rng = self.rng("drain", place as u64);
         loop {
-            let held = self.receive(running, place, 10, wait, Some(600)).await;
+            let held = self.receive(running, place, 10, wait, Some(600), None).await;
+            let held = held.unwrap_or_default();
             if held.is_empty() {
                 return Ok(());
             }
