@@ -1,9 +1,22 @@
 //! `Engine`: what the Lambda service calls.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crate::config::{EngineConfig, Report, Stats};
-use crate::spec::{FunctionSpec, Invocation, InvokeOutcome};
+use pileus_core::Timestamp;
+use tokio::sync::oneshot;
+
+use crate::config::{EngineConfig, Level, Report, Stats};
+use crate::driver::{Job, Message};
+use crate::interpreters::{Interpreter, Interpreters};
+use crate::pool::Pool;
+use crate::runtime::{Language, Runtime};
+use crate::sandbox::Workshop;
+use crate::spec::{FunctionSpec, Invocation, InvokeOutcome, Program};
+
+mod birth;
+mod level;
 
 /// Why an invocation could not be given to a function at all. What the function itself does wrong is an
 /// [`crate::InvokeResult::FunctionError`].
@@ -25,14 +38,23 @@ pub enum EngineError {
     Stopped,
 }
 
+impl From<std::io::Error> for EngineError {
+    fn from(error: std::io::Error) -> EngineError {
+        EngineError::Launch(error.to_string())
+    }
+}
+
 /// The function executor. Cheap to clone; stops when [`Engine::stop`] is called or the process ends, and takes every
 /// environment with it.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
-struct Inner {
-    #[allow(dead_code)]
-    config: EngineConfig,
+pub(crate) struct Inner {
+    pub(crate) config: EngineConfig,
+    workshop: Arc<Workshop>,
+    interpreters: Arc<Interpreters>,
+    pool: Pool,
+    report: Report,
 }
 
 impl Engine {
@@ -40,18 +62,39 @@ impl Engine {
     ///
     /// # Errors
     /// `Isolation` when a level was demanded that the machine does not give; `Launch` when the launcher does not start.
-    pub async fn start(config: EngineConfig) -> Result<Engine, EngineError> {
-        Ok(Engine(Arc::new(Inner { config })))
+    pub async fn start(mut config: EngineConfig) -> Result<Engine, EngineError> {
+        std::fs::create_dir_all(&config.dir)?;
+        config.dir = std::fs::canonicalize(&config.dir)?;
+        let (workshop, report) = level::establish(&config).await?;
+        if report.level == Level::Process {
+            tracing::warn!(
+                "functions run as plain processes: no security boundary lies between them and this machine"
+            );
+        } else {
+            tracing::info!(level = report.level.name(), cgroups = report.cgroups, "functions are isolated");
+        }
+        let inner = Arc::new(Inner {
+            interpreters: Arc::new(Interpreters::new(config.interpreter_dirs.clone())),
+            pool: Pool::new(config.limits),
+            workshop,
+            report,
+            config,
+        });
+        tokio::spawn(reap(Arc::downgrade(&inner)));
+        Ok(Engine(inner))
     }
 
     pub fn report(&self) -> Report {
-        let _ = &self.0;
-        Report {
-            level: crate::Level::Process,
-            not_stronger: None,
-            cgroups: "none".to_owned(),
-            lacks: Vec::new(),
+        self.0.report.clone()
+    }
+
+    /// The interpreter that a runtime would use, such as `3.12`, or what to install. May block for some 100 ms the first time.
+    pub fn interpreter(&self, runtime: &Runtime) -> Result<String, EngineError> {
+        if runtime.language() == Language::Provided {
+            return Ok("the package's own bootstrap".to_owned());
         }
+        let found = self.0.interpreters.choose(runtime)?;
+        Ok(format!("{}.{} ({})", found.version.0, found.version.1, found.binary.display()))
     }
 
     /// Runs one invocation: in a waiting environment of this function, else in a new one. Returns when the function has answered.
@@ -62,26 +105,150 @@ impl Engine {
         spec: &FunctionSpec,
         invocation: Invocation,
     ) -> Result<InvokeOutcome, EngineError> {
-        let _ = (spec, invocation);
-        Err(EngineError::Unsupported("the engine in this build".to_owned()))
+        let (reply, outcome) = oneshot::channel();
+        self.0.clone().dispatch(spec.clone(), Job { invocation, reply });
+        outcome.await.unwrap_or(Err(EngineError::Stopped))
     }
 
     /// Makes `count` environments of this function, initialised, and keeps that many until told otherwise (0 releases them).
-    /// Returns how many are ready.
+    /// Returns how many are there.
     pub async fn provision(&self, spec: &FunctionSpec, count: usize) -> Result<usize, EngineError> {
-        let _ = (spec, count);
-        Err(EngineError::Unsupported("provisioned concurrency".to_owned()))
+        self.0.pool.keep(&spec.id, count);
+        let missing = count.saturating_sub(self.0.pool.count(&spec.id));
+        for _ in 0..missing {
+            if !self.0.pool.reserve(spec) {
+                break;
+            }
+            self.0.clone().start_environment(spec.clone(), None).await?;
+        }
+        Ok(self.0.pool.count(&spec.id))
     }
 
     /// Ends the idle environments of this `FunctionSpec::id`; busy ones end after their invocation.
     pub fn drop_function(&self, id: &str) {
-        let _ = id;
+        self.0.pool.keep(id, 0);
+        self.0.pool.stop_function(id);
     }
 
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.0.pool.stats()
     }
 
     /// Ends every environment, extensions' shutdown phase included, and the launcher.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.0.pool.close();
+        let gone = async {
+            while !self.0.pool.is_empty() {
+                self.0.pool.changed().await;
+            }
+        };
+        // Longer than any shutdown phase.
+        let _ = tokio::time::timeout(Duration::from_secs(4), gone).await;
+        self.0.workshop.launcher.end();
+        self.0.workshop.cgroups.remove();
+    }
+}
+
+impl Inner {
+    /// Gives a job to a waiting environment, else to a new one, else lets it wait for room.
+    pub(crate) fn dispatch(self: Arc<Self>, spec: FunctionSpec, job: Job) {
+        let Some(job) = self.pool.give(&spec.id, job) else { return };
+        if self.pool.is_closed() {
+            let _ = job.reply.send(Err(EngineError::Stopped));
+            return;
+        }
+        if self.pool.reserve(&spec) {
+            tokio::spawn(async move {
+                // The job has heard of a failure already.
+                let _ = self.start_environment(spec, Some(job)).await;
+            });
+            return;
+        }
+        tokio::spawn(self.wait_for_room(spec, job));
+    }
+
+    async fn wait_for_room(self: Arc<Self>, spec: FunctionSpec, job: Job) {
+        let mut job = Some(job);
+        let waiting = async {
+            loop {
+                self.pool.stop_oldest_idle();
+                self.pool.changed().await;
+                let Some(waiting) = job.take() else { return };
+                let Some(left) = self.pool.give(&spec.id, waiting) else { return };
+                if self.pool.reserve(&spec) {
+                    let (engine, spec) = (self.clone(), spec.clone());
+                    tokio::spawn(async move { engine.start_environment(spec, Some(left)).await });
+                    return;
+                }
+                job = Some(left);
+            }
+        };
+        if tokio::time::timeout(self.config.limits.queue_wait, waiting).await.is_err()
+            && let Some(job) = job.take()
+        {
+            let _ = job.reply.send(Err(EngineError::NoRoom));
+        }
+    }
+
+    /// An environment waits for work.
+    pub(crate) fn idle(&self, id: u64, spec: &FunctionSpec) {
+        self.pool.idle(id, &spec.id, self.config.clock.now());
+    }
+
+    pub(crate) fn ended(&self, id: u64, spec: &FunctionSpec) {
+        self.pool.ended(id, spec);
+    }
+
+    pub(crate) fn finished(&self) {
+        self.pool.invocations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A trace header for an invocation that brought none: not sampled.
+    pub(crate) fn trace(&self, now: Timestamp) -> String {
+        let ids = &self.config.ids;
+        format!("Root=1-{:08x}-{};Parent={};Sampled=0", now.as_secs(), ids.hex(24), ids.hex(16))
+    }
+
+    /// `python:3.12` as in the INIT_START line, with the version that really runs.
+    pub(crate) fn runtime_words(&self, spec: &FunctionSpec) -> String {
+        let Program::Managed { runtime, .. } = &spec.program else { return "image".to_owned() };
+        let name = match runtime.language() {
+            Language::Python => "python",
+            Language::Node => "nodejs",
+            Language::Ruby => "ruby",
+            Language::Java => "java",
+            Language::Dotnet => "dotnet",
+            Language::Provided => return runtime.id().replacen('.', ":", 1),
+        };
+        match self.interpreters.choose(runtime) {
+            Ok(Interpreter { version: (major, minor), .. }) => format!("{name}:{major}.{minor}"),
+            Err(_) => runtime.id().to_owned(),
+        }
+    }
+}
+
+/// Ends what has been idle for too long, by the node's clock.
+async fn reap(engine: std::sync::Weak<Inner>) {
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        let clock = inner.config.clock.clone();
+        let idle = inner.config.pool.idle;
+        inner.pool.stop_idle(clock.now(), idle);
+        drop(inner);
+        let pause = (idle / 8).clamp(Duration::from_millis(250), Duration::from_secs(15));
+        clock.sleep_until(clock.now() + pause).await;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.workshop.launcher.end();
+        self.workshop.cgroups.remove();
+    }
+}
+
+/// Stops an environment that a job could not be given to.
+pub(crate) fn send_stop(sender: &tokio::sync::mpsc::UnboundedSender<Message>) {
+    // A closed channel is an environment that is ending already.
+    let _ = sender.send(Message::Stop);
 }

@@ -438,3 +438,9 @@ fn name_device(request: &mut libc::ifreq, name: &[u8]) {
         *to = *from as libc::c_char;
     }
 }
+
+/// Waits for the kernel, in a thread that may block: no rule of ours depends on how long.
+pub fn pause_ms(millis: u32) {
+    // SAFETY: polls no descriptor.
+    unsafe { libc::poll(std::ptr::null_mut(), 0, millis as libc::c_int) };
+}
