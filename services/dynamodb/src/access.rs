@@ -16,6 +16,8 @@ use crate::expression::key::{KeyCondition, SortRange};
 use crate::expression::lexer::{Lexer, TokenKind};
 use crate::expression::placeholder::{Given, Placeholders};
 use crate::legacy;
+use crate::partiql::parse::Statement;
+use crate::partiql::run;
 use crate::state::Dynamo;
 use crate::table::Address;
 use crate::value::{Value, WireItem};
@@ -359,4 +361,35 @@ pub async fn transact_write_items(cx: &Cx, input: &api::TransactWriteItemsInput)
         all.push(with_facts(cx, action, table.as_deref(), None, facts).await?);
     }
     Ok(all)
+}
+
+/// What a PartiQL statement needs: the action of its kind. One that cannot be read needs nothing, and does nothing.
+fn statement(
+    cx: &Cx,
+    text: Option<&str>,
+    parameters: Option<&Vec<api::AttributeValue>>,
+) -> Result<Option<Access>, Fault> {
+    let Some(statement) = run::outline(text, parameters) else { return Ok(None) };
+    let action = match &statement {
+        Statement::Select { .. } => "dynamodb:PartiQLSelect",
+        Statement::Insert { .. } => "dynamodb:PartiQLInsert",
+        Statement::Update { .. } => "dynamodb:PartiQLUpdate",
+        Statement::Delete { .. } => "dynamodb:PartiQLDelete",
+        Statement::Exists { .. } => "dynamodb:ConditionCheckItem",
+    };
+    let address = Address::parse(cx, statement.table())?;
+    let arn = match &statement {
+        Statement::Select { index: Some(index), .. } => format!("{}/index/{index}", address.arn()),
+        _ => address.arn().to_string(),
+    };
+    Ok(Some(Access::new(action, arn)))
+}
+
+/// The same for each of several statements.
+pub fn statements<'a>(
+    cx: &Cx,
+    all: impl Iterator<Item = (Option<&'a String>, Option<&'a Vec<api::AttributeValue>>)>,
+) -> Answer {
+    all.filter_map(|(text, parameters)| statement(cx, text.map(String::as_str), parameters).transpose())
+        .collect()
 }

@@ -206,10 +206,12 @@ mod tests {
         if is_index { entry(7, &key, Some(kind), &key) } else { item(7, &key) }
     }
 
-    fn ranges(a: &Value, b: &Value) -> Vec<(SortRange, Box<dyn Fn(&Value) -> bool>)> {
+    type Test = Box<dyn Fn(&Value) -> bool>;
+
+    fn ranges(a: &Value, b: &Value) -> Vec<(SortRange, Test)> {
         use std::cmp::Ordering::*;
         let (x, low, high) = (a.clone(), a.clone(), b.clone());
-        let by = |value: Value, test: fn(std::cmp::Ordering) -> bool| -> Box<dyn Fn(&Value) -> bool> {
+        let by = |value: Value, test: fn(std::cmp::Ordering) -> bool| -> Test {
             Box::new(move |other| other.compare(&value).is_some_and(test))
         };
         vec![

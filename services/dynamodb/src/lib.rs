@@ -10,11 +10,13 @@
 //! | `table/schema.rs`       | key schemas, and where an item lies: pure                                        |
 //! | `table/tags.rs`         | `TagResource`, `UntagResource`, `ListTagsOfResource`                             |
 //! | `table/policy.rs`       | `PutResourcePolicy`, `GetResourcePolicy`, `DeleteResourcePolicy`                 |
+//! | `table/recovery.rs`     | `DescribeContinuousBackups`, `UpdateContinuousBackups`                           |
 //! | `table/time_to_live.rs` | `UpdateTimeToLive`, `DescribeTimeToLive`                                         |
 //! | `item/*.rs`             | reading and writing items: see `item.rs`                                         |
 //! | `expression/*.rs`       | expressions: pure; see `expression.rs`                                           |
 //! | `legacy.rs`             | parameters from before expressions: pure                                         |
 //! | `value.rs`, `number.rs` | attribute values and numbers: pure                                               |
+//! | `partiql.rs`, `partiql/*.rs` | PartiQL: see `partiql.rs`                                              |
 //! | `capacity.rs`           | what a request consumes                                                          |
 //! | `throttle.rs`           | provisioned throughput                                                           |
 //! | `stream.rs`, `stream/*.rs` | `ListStreams`, `DescribeStream`, `GetShardIterator`, `GetRecords`             |
@@ -37,6 +39,7 @@ mod item;
 mod keys;
 mod legacy;
 mod number;
+mod partiql;
 mod state;
 mod stream;
 mod sweep;
@@ -49,7 +52,8 @@ use pileus_api_dynamodbstreams as streams_api;
 use pileus_platform::Service;
 
 use crate::item::{batch, query, single, transact};
-use crate::table::{create, policy, tags, time_to_live, update};
+use crate::partiql::{batch as statement_batch, run};
+use crate::table::{create, policy, recovery, tags, time_to_live, update};
 
 pub use crate::error::DynamoError;
 
@@ -61,7 +65,7 @@ pub fn service() -> Service {
         .worker("sweeper", sweep::run)
         .worker("back-filler", backfill::run)
         .worker("expiry", expire::run);
-    items(settings(tables(service)))
+    statements(items(settings(tables(service))))
 }
 
 fn tables(service: Service) -> Service {
@@ -117,6 +121,14 @@ fn settings(service: Service) -> Service {
         .access(api::UPDATE_TIME_TO_LIVE, |cx, input| {
             access::table(cx, "dynamodb:UpdateTimeToLive", input.table_name.as_deref())
         })
+        .op(api::DESCRIBE_CONTINUOUS_BACKUPS, recovery::describe_continuous_backups)
+        .access(api::DESCRIBE_CONTINUOUS_BACKUPS, |cx, input| {
+            access::table(cx, "dynamodb:DescribeContinuousBackups", input.table_name.as_deref())
+        })
+        .op(api::UPDATE_CONTINUOUS_BACKUPS, recovery::update_continuous_backups)
+        .access(api::UPDATE_CONTINUOUS_BACKUPS, |cx, input| {
+            access::table(cx, "dynamodb:UpdateContinuousBackups", input.table_name.as_deref())
+        })
         .op(api::DESCRIBE_TIME_TO_LIVE, time_to_live::describe_time_to_live)
         .access(api::DESCRIBE_TIME_TO_LIVE, |cx, input| {
             access::table(cx, "dynamodb:DescribeTimeToLive", input.table_name.as_deref())
@@ -145,6 +157,24 @@ fn items(service: Service) -> Service {
         .access_async(api::TRANSACT_GET_ITEMS, access::transact_get_items)
         .op(api::TRANSACT_WRITE_ITEMS, transact::transact_write_items)
         .access_async(api::TRANSACT_WRITE_ITEMS, access::transact_write_items)
+}
+
+fn statements(service: Service) -> Service {
+    service
+        .op(api::EXECUTE_STATEMENT, run::execute_statement)
+        .access(api::EXECUTE_STATEMENT, |cx, input| {
+            access::statements(cx, std::iter::once((input.statement.as_ref(), input.parameters.as_ref())))
+        })
+        .op(api::BATCH_EXECUTE_STATEMENT, statement_batch::batch_execute_statement)
+        .access(api::BATCH_EXECUTE_STATEMENT, |cx, input| {
+            let all = input.statements.iter().flatten();
+            access::statements(cx, all.map(|one| (one.statement.as_ref(), one.parameters.as_ref())))
+        })
+        .op(api::EXECUTE_TRANSACTION, statement_batch::execute_transaction)
+        .access(api::EXECUTE_TRANSACTION, |cx, input| {
+            let all = input.transact_statements.iter().flatten();
+            access::statements(cx, all.map(|one| (one.statement.as_ref(), one.parameters.as_ref())))
+        })
 }
 
 /// DynamoDB Streams as this node answers it.

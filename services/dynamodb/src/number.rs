@@ -66,7 +66,7 @@ impl Number {
         if digits == 0 {
             return Ok(Number::ZERO);
         }
-        while digits % 10 == 0 {
+        while digits.is_multiple_of(10) {
             digits /= 10;
             exponent += 1;
         }

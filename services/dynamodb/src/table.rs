@@ -5,6 +5,7 @@ pub mod count;
 pub mod create;
 pub mod describe;
 pub mod policy;
+pub mod recovery;
 pub mod schema;
 pub mod tags;
 pub mod time_to_live;

@@ -459,8 +459,8 @@ mod tests {
         let cases = [
             ("id = :n", true),
             ("id <> :n", false),
-            ("missing <> :n", true),
-            ("missing = :n", false),
+            ("absent <> :n", true),
+            ("absent = :n", false),
             ("id < :m", true),
             ("id >= :n AND id <= :n", true),
             ("id BETWEEN :n AND :m", true),
@@ -481,7 +481,7 @@ mod tests {
             ("doc.list[2] = :n", false),
             ("#d <> :s", true),
             ("(id = :n) AND (flag = :t)", true),
-            ("id = :n OR missing = :n AND missing = :m", true),
+            ("id = :n OR absent = :n AND absent = :m", true),
         ];
         for (text, expected) in cases {
             let condition = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));

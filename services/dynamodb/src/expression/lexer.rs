@@ -53,7 +53,7 @@ impl<'a> Lexer<'a> {
             at = token.end();
             tokens.push(token);
         }
-        tokens.push(Token { kind: TokenKind::End, text: "", start: source.len() });
+        tokens.push(Token { kind: TokenKind::End, text: "", start: source.trim_end().len() });
         Lexer { kind, source, tokens, at: 0 }
     }
 

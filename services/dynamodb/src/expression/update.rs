@@ -372,16 +372,17 @@ mod tests {
 
     #[test]
     fn updates_change_what_they_name_and_nothing_else() {
-        let cases: Vec<(&str, &[(&str, Option<Value>)])> = vec![
-            ("SET a = :one", &[("a", Some(n("1")))]),
-            ("SET n = n + :one, b = n", &[("n", Some(n("11"))), ("b", Some(n("10")))]),
-            ("set n = :one - n", &[("n", Some(n("-9")))]),
+        type Changes = Vec<(&'static str, Option<Value>)>;
+        let cases: Vec<(&str, Changes)> = vec![
+            ("SET a = :one", vec![("a", Some(n("1")))]),
+            ("SET n = n + :one, b = n", vec![("n", Some(n("11"))), ("b", Some(n("10")))]),
+            ("set n = :one - n", vec![("n", Some(n("-9")))]),
             (
                 "SET c = if_not_exists(c, :s), n = if_not_exists(n, :one)",
-                &[("c", Some(s("x"))), ("n", Some(n("10")))],
+                vec![("c", Some(s("x"))), ("n", Some(n("10")))],
             ),
-            ("REMOVE n, missing", &[("n", None)]),
-            ("ADD n :one, fresh :one", &[("n", Some(n("11"))), ("fresh", Some(n("1")))]),
+            ("REMOVE n, absent", vec![("n", None)]),
+            ("ADD n :one, fresh :one", vec![("n", Some(n("11"))), ("fresh", Some(n("1")))]),
         ];
         for (text, changes) in cases {
             let update =
@@ -389,8 +390,8 @@ mod tests {
             let mut expected = start();
             for (name, value) in changes {
                 match value {
-                    Some(value) => expected.insert((*name).to_owned(), value.clone()),
-                    None => expected.remove(*name),
+                    Some(value) => expected.insert(name.to_owned(), value),
+                    None => expected.remove(name),
                 };
             }
             assert_eq!(update.apply(&start()).unwrap(), expected, "{text}");
@@ -445,7 +446,7 @@ mod tests {
             ("SET a = b", "The provided expression refers to an attribute that does not exist in the item"),
             ("SET n = n + tags", "An operand in the update expression has an incorrect data type"),
             (
-                "SET missing.x = :one",
+                "SET absent.x = :one",
                 "The document path provided in the update expression is invalid for update",
             ),
             ("SET n.x = :one", "The document path provided in the update expression is invalid for update"),

@@ -193,7 +193,7 @@ fn undefined(keys: &[&str], definitions: &Definitions) -> DynamoError {
 fn read_schema(input: &[api::KeySchemaElement], definitions: &Definitions) -> Result<KeySchema, DynamoError> {
     let names: Vec<&str> = input.iter().filter_map(|element| element.attribute_name.as_deref()).collect();
     let is_defined = |name: &&str| definitions.iter().any(|(known, _)| known == name);
-    if names.len() == 2 && !names.iter().all(|name| is_defined(name)) {
+    if names.len() == 2 && !names.iter().all(is_defined) {
         return Err(DynamoError::validation(
             "Invalid KeySchema: Some index key attribute have no definition",
         ));

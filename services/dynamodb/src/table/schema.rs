@@ -155,10 +155,7 @@ impl KeySchema {
     pub fn encode_key(&self, key: &Item) -> Result<EncodedKey, DynamoError> {
         let mismatch = || DynamoError::validation("The provided key element does not match the schema");
         if key.len() != self.attributes().count() {
-            return Err(match key.len() < self.attributes().count() {
-                true => mismatch(),
-                false => mismatch(),
-            });
+            return Err(mismatch());
         }
         match self.fault(key) {
             Some((_, Fault::Missing | Fault::Type(_))) => Err(mismatch()),
