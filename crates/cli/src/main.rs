@@ -58,6 +58,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Does not return in the process that makes the environments of functions.
+    pileus_sandbox::launcher_main();
     let result = match Cli::parse().command {
         Command::Up(up) => up::run(up),
         Command::Init(init) => init::run(init),

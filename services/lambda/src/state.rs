@@ -131,6 +131,7 @@ impl Lambda {
         let setup = self.setup.get().ok_or_else(|| internal("functions have no place here".to_owned()))?;
         let root = setup.dir.join("code");
         tokio::fs::create_dir_all(&root).await.map_err(|error| internal(error.to_string()))?;
+        let root = tokio::fs::canonicalize(&root).await.map_err(|error| internal(error.to_string()))?;
         let blobs = code::blobs(cx);
         let code_dir = code::unpacked(&blobs, &root, &config.code).await?;
         let mut layer_dirs = Vec::with_capacity(config.layers.len());
