@@ -47,6 +47,9 @@ mod table;
 mod throttle;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use pileus_api_dynamodb as api;
 use pileus_api_dynamodbstreams as streams_api;
 use pileus_platform::Service;

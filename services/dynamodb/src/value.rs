@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 32;
 const DOCUMENT_OVERHEAD: usize = 3;
 
 /// The value of one attribute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     S(String),
     N(Number),

@@ -446,7 +446,7 @@ mod tests {
 
     #[test]
     fn conditions_hold_or_do_not() {
-        let map = Value::M(item(&[("x", n("1")), ("list", Value::L(vec![s("q"), n("7")]))]));
+        let map = Value::M(item(&[("x", n("1")), ("entries", Value::L(vec![s("q"), n("7")]))]));
         let tags = Value::Ss(["abc".to_owned(), "z".to_owned()].into());
         let item = item(&[
             ("id", n("5")),
@@ -472,13 +472,13 @@ mod tests {
             ("begins_with(#n, :p)", true),
             ("contains(#n, :s)", true),
             ("contains(tags, :s)", true),
-            ("contains(doc.list, :s)", false),
+            ("contains(doc.entries, :s)", false),
             ("size(#n) < :n", true),
-            ("size(doc.list) > :n", false),
+            ("size(doc.entries) > :n", false),
             ("NOT id = :n OR flag = :t", true),
             ("not (id = :n or flag = :t)", false),
-            ("doc.list[1] > :n", true),
-            ("doc.list[2] = :n", false),
+            ("doc.entries[1] > :n", true),
+            ("doc.entries[2] = :n", false),
             ("#d <> :s", true),
             ("(id = :n) AND (flag = :t)", true),
             ("id = :n OR absent = :n AND absent = :m", true),
