@@ -13,6 +13,7 @@
 //! | `identity.rs`   | `Identities`: what the pipeline asks of IAM                                        |
 //! | `session.rs`    | temporary credentials as sealed tokens                                             |
 //! | `outbound.rs`   | `Outbound`: requests to the world outside                                          |
+//! | `blob_rows.rs`  | large objects as rows, for nodes that share no disk                                |
 //! | `authn.rs`      | whose signature is it                                                              |
 //! | `authz.rs`      | may they; `parsed.rs`: session policies, parsed once                               |
 //! | `clock.rs`      | the movable clock; `rng.rs`: the operating system's generator                      |
@@ -22,6 +23,7 @@
 pub mod audit;
 mod authn;
 mod authz;
+mod blob_rows;
 pub mod body;
 mod caller;
 mod clock;
@@ -41,6 +43,7 @@ mod service;
 mod session;
 
 pub use authz::{Access, ResourcePolicy, request_context};
+pub use blob_rows::BlobRows;
 pub use caller::{Caller, CallerKind};
 pub use clock::MovableClock;
 pub use cx::{Cx, Origin, Trace};
