@@ -25,6 +25,8 @@ pub(crate) struct Embedded<E: Engine> {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// No other process can hold a lease on this store, so expiry lives in memory; only the fence is a row.
     leases: Mutex<HashMap<String, Held>>,
+    /// One at a time: between the commit of a token and its entry in `leases` another would find the lease free.
+    acquiring: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +51,7 @@ impl<E: Engine> Embedded<E> {
             commits: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
             leases: Mutex::default(),
+            acquiring: tokio::sync::Mutex::default(),
         })
     }
 
@@ -100,6 +103,7 @@ impl<E: Engine> Kv for Embedded<E> {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<Option<Version>, StoreError>> {
         Box::pin(async move {
+            let _alone = self.acquiring.lock().await;
             let now = self.clock.now();
             if self.held().get(name).is_some_and(|held| held.expires > now) {
                 return Ok(None);

@@ -59,7 +59,10 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// How a runner works. The defaults suit an embedded store.
+/// `Pace::slack` where other nodes write: how far their clocks may be behind, and how long a wake-up may take.
+const SHARED_SLACK: Duration = Duration::from_secs(2);
+
+/// How a runner works.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Rows of one shard that are handled at a time.
@@ -98,7 +101,9 @@ pub struct Runner {
 
 impl Runner {
     pub fn new(store: Store, due: Due) -> Runner {
-        Runner { store, due, handlers: HashMap::new(), pace: Pace::default() }
+        let slack = if store.kv().shared_time().is_some() { SHARED_SLACK } else { Duration::ZERO };
+        let pace = Pace { slack, ..Pace::default() };
+        Runner { store, due, handlers: HashMap::new(), pace }
     }
 
     pub fn pace(mut self, pace: Pace) -> Runner {

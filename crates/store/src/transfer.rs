@@ -208,6 +208,9 @@ pub fn check(source: impl io::Read) -> Result<(Header, u64), TransferError> {
     Ok((reader.header.clone(), reader.entries))
 }
 
+/// Space, key, value.
+type Row = (Space, Bytes, Bytes);
+
 struct Reader<R> {
     source: R,
     header: Header,
@@ -240,7 +243,7 @@ impl<R: io::Read> Reader<R> {
     }
 
     /// The entries of the next chunk; `None` at the end, which is then known to be whole.
-    fn next_chunk(&mut self) -> Result<Option<Vec<(Space, Bytes, Bytes)>>, TransferError> {
+    fn next_chunk(&mut self) -> Result<Option<Vec<Row>>, TransferError> {
         let length = take(&mut self.source, &mut self.hash, 4)?.get_u32() as usize;
         if length == 0 {
             return self.end().map(|()| None);
@@ -286,7 +289,7 @@ fn take(
     Ok(bytes.into())
 }
 
-fn entry(chunk: &mut Bytes) -> Option<(Space, Bytes, Bytes)> {
+fn entry(chunk: &mut Bytes) -> Option<Row> {
     let space = *Space::ALL.get(usize::from(chunk.try_get_u8().ok()?))?;
     let mut part = |limit: usize| {
         let length = chunk.try_get_u32().ok()? as usize;
@@ -302,10 +305,8 @@ fn entry(chunk: &mut Bytes) -> Option<(Space, Bytes, Bytes)> {
 /// `NotEmpty`; and those of `check`.
 pub async fn import(store: &Store, source: impl io::Read, replace: bool) -> Result<u64, TransferError> {
     let mut reader = Reader::open(source)?;
-    if let Some(what) = contents(store).await? {
-        if !replace {
-            return Err(TransferError::NotEmpty(what));
-        }
+    if let Some(what) = contents(store).await?.filter(|_| !replace) {
+        return Err(TransferError::NotEmpty(what));
     }
     let begin = Batch::new().put(Space::Sys, UNFINISHED, Bytes::new());
     store.write(begin, Durability::Durable).await?;
