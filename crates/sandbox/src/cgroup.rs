@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 const OURS: &str = "pileus";
@@ -56,7 +57,7 @@ impl Cgroups {
         let all = root.join(OURS);
         fs::create_dir_all(&all).map_err(said)?;
         sweep(&all);
-        let dir = all.join(std::process::id().to_string());
+        let dir = all.join(own_name());
         fs::create_dir_all(&dir).map_err(said)?;
         for dir in [root, &all, &dir] {
             fs::write(dir.join("cgroup.subtree_control"), "+memory +cpu +pids").map_err(said)?;
@@ -65,11 +66,12 @@ impl Cgroups {
     }
 
     fn find_v1() -> Result<Cgroups, String> {
+        let own = own_name();
         let of = |name: &str| -> Result<PathBuf, String> {
             let all = own_v1(name).ok_or_else(|| format!("no {name} controller"))?.join(OURS);
             fs::create_dir_all(&all).map_err(|error| format!("{name}: {error}"))?;
             sweep(&all);
-            let dir = all.join(std::process::id().to_string());
+            let dir = all.join(&own);
             fs::create_dir_all(&dir).map_err(|error| format!("{name}: {error}"))?;
             Ok(dir)
         };
@@ -143,11 +145,17 @@ fn own_v1(controller: &str) -> Option<PathBuf> {
     Some(if dir.join("cgroup.procs").exists() { dir } else { mount })
 }
 
+/// One for each engine of this process.
+fn own_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Folders are named by the pid of their engine: those of engines that are gone are cleared away, processes included.
 fn sweep(all: &Path) {
     for entry in fs::read_dir(all).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.parse::<u32>().ok());
+        let pid = name.to_str().and_then(|name| name.split('-').next()?.parse::<u32>().ok());
         if pid.is_some_and(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists()) {
             kill_all(&entry.path());
             remove_tree(&entry.path());

@@ -124,7 +124,7 @@ pub enum Action {
     /// Hand the invocation to the runtime, and INVOKE events to those extensions that asked for them.
     Deliver,
     Finish(Ending),
-    /// Ready for the next invocation.
+    /// Takes the next invocation. May be said twice.
     Idle,
     /// Send SHUTDOWN events (and SIGTERM to the runtime).
     Shutdown(Reason),
@@ -143,9 +143,11 @@ enum State {
     },
     Init(Init),
     Ready,
+    /// `next`: another invocation was given while the runtime still had to ask for it.
     Busy {
         answered: bool,
         awaited: BTreeSet<Party>,
+        next: bool,
     },
     /// Between a failure and `ResetDone`. `notified` while extensions still have time to shut down.
     Resetting {
@@ -192,7 +194,8 @@ impl Machine {
             State::Ready | State::Cold => true,
             State::Fresh { invoked } | State::Resetting { invoked, .. } => !invoked,
             State::Init(init) => !init.invoked,
-            State::Busy { .. } | State::Stopping | State::Dead => false,
+            State::Busy { answered, next, .. } => *answered && !next,
+            State::Stopping | State::Dead => false,
         };
         vacant && !self.stop_wanted
     }
@@ -215,7 +218,7 @@ impl Machine {
                 State::Fresh { invoked } => self.fresh(invoked, event),
                 State::Init(init) => self.initialising(init, event),
                 State::Ready => self.ready(event),
-                State::Busy { answered, awaited } => self.busy(answered, awaited, event),
+                State::Busy { answered, awaited, next } => self.busy(answered, awaited, next, event),
                 State::Resetting { notified, invoked } => self.resetting(notified, invoked, event),
                 State::Cold => self.cold(event),
                 State::Stopping => self.stopping(event),
@@ -316,7 +319,7 @@ impl Machine {
         let mut awaited = BTreeSet::from([Party::Runtime]);
         let invoked = self.extensions.iter().filter(|(_, subscription)| subscription.invoke);
         awaited.extend(invoked.map(|(id, _)| Party::Extension(*id)));
-        self.state = State::Busy { answered: false, awaited };
+        self.state = State::Busy { answered: false, awaited, next: false };
         vec![Action::Deliver]
     }
 
@@ -347,43 +350,64 @@ impl Machine {
         }
     }
 
-    fn busy(&mut self, answered: bool, mut awaited: BTreeSet<Party>, event: Event) -> Vec<Action> {
+    fn busy(
+        &mut self,
+        answered: bool,
+        mut awaited: BTreeSet<Party>,
+        next: bool,
+        event: Event,
+    ) -> Vec<Action> {
         let ending = match event {
-            Event::Answered if !answered => {
-                let mut actions = vec![Action::Finish(Ending::Answered)];
-                actions.extend(self.rest(true, awaited));
-                return actions;
+            Event::Answered if !answered => return self.answered(awaited),
+            Event::Invoke if answered => {
+                return self.stay(State::Busy { answered, awaited, next: true });
             }
             Event::Waiting(party) => {
                 // A runtime that asks for the next invocation without having answered this one is not done with it.
                 if party != Party::Runtime || answered {
                     awaited.remove(&party);
                 }
-                return self.rest(answered, awaited);
+                return self.rest(answered, awaited, next);
             }
             Event::TimedOut(Timer::Invoke) => Ending::TimedOut,
             Event::Exited(Party::Runtime, exit) => Ending::Exited(exit),
             Event::Exited(Party::Extension(id), exit) => Ending::ExtensionExited(id, exit),
             Event::ExitError(_) => Ending::ExtensionError,
             Event::MemoryExceeded => Ending::Exited(Exit::Signal(KILLED)),
-            _ => return self.keep(State::Busy { answered, awaited }, Vec::new()),
+            _ => return self.stay(State::Busy { answered, awaited, next }),
         };
         let mut actions = vec![Action::Disarm(Timer::Invoke)];
         if !answered {
             actions.push(Action::Finish(ending));
         }
-        actions.extend(self.reset(reason_of(ending), false));
+        actions.extend(self.reset(reason_of(ending), next));
+        actions
+    }
+
+    /// The invoker has its answer. A runtime asks for the next invocation a moment later, so an environment without extensions
+    /// at work takes one already: callers who call again at once find it.
+    fn answered(&mut self, awaited: BTreeSet<Party>) -> Vec<Action> {
+        let mut actions = vec![Action::Finish(Ending::Answered)];
+        if !self.stop_wanted && awaited.iter().all(|party| *party == Party::Runtime) {
+            actions.push(Action::Idle);
+        }
+        self.state = State::Busy { answered: true, awaited, next: false };
         actions
     }
 
     /// Busy until the invocation is answered and nobody has anything left to do.
-    fn rest(&mut self, answered: bool, awaited: BTreeSet<Party>) -> Vec<Action> {
+    fn rest(&mut self, answered: bool, awaited: BTreeSet<Party>, next: bool) -> Vec<Action> {
         if !answered || !awaited.is_empty() {
-            return self.stay(State::Busy { answered, awaited });
+            return self.stay(State::Busy { answered, awaited, next });
         }
-        self.state = State::Ready;
         let mut actions = vec![Action::Disarm(Timer::Invoke)];
-        actions.extend(self.idle());
+        self.state = State::Ready;
+        if next {
+            actions.push(Action::Arm(Timer::Invoke));
+            actions.extend(self.deliver());
+        } else {
+            actions.extend(self.idle());
+        }
         actions
     }
 
@@ -492,6 +516,7 @@ impl Machine {
         match state {
             State::Dead => Vec::new(),
             State::Busy { answered: false, .. }
+            | State::Busy { next: true, .. }
             | State::Fresh { invoked: true }
             | State::Init(Init { invoked: true, .. })
             | State::Resetting { invoked: true, .. } => {

@@ -1,4 +1,5 @@
 //! The engine's ends of the sockets to the launcher and to inits.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
@@ -21,7 +22,8 @@ pub struct Link(AsyncFd<OwnedFd>);
 impl Link {
     pub fn new(socket: OwnedFd) -> io::Result<Link> {
         sys::set_nonblocking(socket.as_fd())?;
-        Ok(Link(AsyncFd::new(socket)?))
+        // SAFETY: the descriptor is owned by the value that is registered, so it stays open and the same while it is.
+        Ok(Link(unsafe { AsyncFd::register(socket) }?))
     }
 
     pub async fn send<M: Serialize>(&self, message: &M, fds: &[RawFd]) -> io::Result<()> {
@@ -115,10 +117,6 @@ impl Launcher {
             Some((reply, fds)) => Ok((reply, fds.into_iter().next())),
             None => Err(io::Error::other("the launcher is gone")),
         }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).id()
     }
 
     /// Ends the launcher and with it every environment.

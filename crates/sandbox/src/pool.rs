@@ -134,7 +134,9 @@ impl Pool {
             send_stop(&environment.sender);
             return;
         }
-        environment.idle_since = Some(now);
+        if environment.idle_since.replace(now).is_some() {
+            return; // said again
+        }
         state.idle.entry(function.to_owned()).or_default().push(id);
         drop(state);
         self.changed.notify_waiters();

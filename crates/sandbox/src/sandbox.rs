@@ -16,23 +16,25 @@ use crate::launcher::protocol::{Command, Notice, Start};
 use crate::link::{Launcher, Link};
 use crate::sys;
 
+/// Sandboxes are numbered by process, so that engines in one share no user id.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// What sandboxes are made with.
 pub struct Workshop {
     pub launcher: Launcher,
     pub level: Level,
     pub cgroups: Cgroups,
     pub endpoint_port: u16,
-    next: AtomicU64,
 }
 
 impl Workshop {
     pub fn new(launcher: Launcher, level: Level, cgroups: Cgroups, endpoint_port: u16) -> Workshop {
-        Workshop { launcher, level, cgroups, endpoint_port, next: AtomicU64::new(0) }
+        Workshop { launcher, level, cgroups, endpoint_port }
     }
 
     /// A prepared sandbox. Takes well under a millisecond on an idle machine.
     pub async fn make(self: &Arc<Self>) -> io::Result<Sandbox> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let group = self.cgroups.create(&format!("e{number}"))?;
         let (ours, theirs) = sys::seqpacket_pair()?;
         let (log, log_write) = sys::pipe()?;

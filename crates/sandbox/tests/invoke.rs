@@ -7,7 +7,8 @@ use std::time::Duration;
 use common::{Bench, text};
 use pileus_sandbox::*;
 
-const HELLO: &str = "def handler(event, context):\n    print('hello', event['name'])\n    return {'hello': event['name']}\n";
+const HELLO: &str =
+    "def handler(event, context):\n    print('hello', event['name'])\n    return {'hello': event['name']}\n";
 
 #[tokio::test]
 async fn a_python_function_answers_and_its_environment_is_used_again() {
@@ -30,18 +31,50 @@ async fn a_python_function_answers_and_its_environment_is_used_again() {
 async fn failures_have_awss_shapes() {
     let bench = Bench::start().await;
     let cases = [
-        ("raises", "def handler(e, c):\n    raise ValueError('no')\n", "ValueError", r#""errorMessage": "no""#),
-        ("exits", "import sys\ndef handler(e, c):\n    sys.exit(3)\n", "Runtime.ExitError", "Runtime exited with error: exit status 3"),
-        ("dies", "import os\ndef handler(e, c):\n    os.kill(os.getpid(), 11)\n", "Runtime.ExitError", "signal: segmentation fault"),
-        ("no-module", "import nothing_here\ndef handler(e, c): pass\n", "Runtime.ImportModuleError", "No module named 'nothing_here'"),
+        (
+            "raises",
+            "def handler(e, c):\n    raise ValueError('no')\n",
+            "ValueError",
+            r#""errorMessage": "no""#,
+        ),
+        (
+            "exits",
+            "import sys\ndef handler(e, c):\n    sys.exit(3)\n",
+            "Runtime.ExitError",
+            "Runtime exited with error: exit status 3",
+        ),
+        (
+            "dies",
+            "import os\ndef handler(e, c):\n    os.kill(os.getpid(), 11)\n",
+            "Runtime.ExitError",
+            "signal: segmentation fault",
+        ),
+        (
+            "no-module",
+            "import nothing_here\ndef handler(e, c): pass\n",
+            "Runtime.ImportModuleError",
+            "No module named 'nothing_here'",
+        ),
         ("no-handler", "x = 1\n", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'app'"),
-        ("marshal", "def handler(e, c):\n    return object()\n", "Runtime.MarshalError", "Unable to marshal response"),
-        ("large", "def handler(e, c):\n    return 'x' * 7000000\n", "Function.ResponseSizeTooLarge", "6291556 bytes"),
+        (
+            "marshal",
+            "def handler(e, c):\n    return object()\n",
+            "Runtime.MarshalError",
+            "Unable to marshal response",
+        ),
+        (
+            "large",
+            "def handler(e, c):\n    return 'x' * 7000000\n",
+            "Function.ResponseSizeTooLarge",
+            "6291556 bytes",
+        ),
     ];
     for (name, source, kind, message) in cases {
         let spec = bench.python(name, source);
         let outcome = bench.invoke(&spec, "{}").await;
-        let InvokeResult::FunctionError { error_type, .. } = &outcome.result else { panic!("{name}: {outcome:?}") };
+        let InvokeResult::FunctionError { error_type, .. } = &outcome.result else {
+            panic!("{name}: {outcome:?}")
+        };
         assert_eq!(error_type, kind, "{name}: {}", text(&outcome));
         assert!(text(&outcome).contains(message), "{name}: {}", text(&outcome));
     }
@@ -104,7 +137,10 @@ async fn a_bootstrap_of_the_packages_own_runs() {
 #[tokio::test]
 async fn a_function_that_waits_for_another_gets_an_environment_of_its_own() {
     let bench = Bench::start().await;
-    let spec = bench.python("many", "import time\ndef handler(e, c):\n    time.sleep(0.3)\n    return c.log_stream_name\n");
+    let spec = bench.python(
+        "many",
+        "import time\ndef handler(e, c):\n    time.sleep(0.3)\n    return c.log_stream_name\n",
+    );
     let calls = futures_util::future::join_all((0..6).map(|_| bench.call(&spec, "{}"))).await;
     let distinct: std::collections::BTreeSet<_> = calls.iter().collect();
     assert_eq!(distinct.len(), 6, "{calls:?}");

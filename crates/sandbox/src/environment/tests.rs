@@ -66,7 +66,18 @@ fn each_event_has_its_answer_in_each_state() {
             "disarm:Init init-done arm:Invoke deliver",
         ),
         ("a ready one delivers at once", busy.to_vec(), "arm:Invoke deliver"),
-        ("the answer ends the invocation", [&busy[..], &[Answered]].concat(), "finish:answered"),
+        ("the answer ends the invocation", [&busy[..], &[Answered]].concat(), "finish:answered idle"),
+        ("the next one may come at once", [&busy[..], &[Answered, Invoke]].concat(), ""),
+        (
+            ".. and is delivered when the runtime asks",
+            [&busy[..], &[Answered, Invoke, RUNTIME]].concat(),
+            "disarm:Invoke arm:Invoke deliver",
+        ),
+        (
+            ".. or gets a new runtime when this one ends instead",
+            [&busy[..], &[Answered, Invoke, CRASH, ResetDone]].concat(),
+            "arm:Invoke startruntime",
+        ),
         (
             "the runtime's next request ends the environment's work",
             [&busy[..], &[Answered, RUNTIME]].concat(),

@@ -96,7 +96,14 @@ impl Bench {
         path
     }
 
-    pub fn function(&self, name: &str, runtime: &str, handler: &str, file: &str, source: &str) -> FunctionSpec {
+    pub fn function(
+        &self,
+        name: &str,
+        runtime: &str,
+        handler: &str,
+        file: &str,
+        source: &str,
+    ) -> FunctionSpec {
         let mode = if file == "bootstrap" { 0o755 } else { 0o644 };
         self.write(&format!("code/{name}/{file}"), source, mode);
         self.spec(name, runtime, handler, self.dir.path().join("code").join(name))
