@@ -207,6 +207,7 @@ impl Ledger {
             .messages
             .get_mut(&body)
             .ok_or_else(|| format!("{body} was delivered, and nobody has sent it"))?;
+        let first_at = number("ApproximateFirstReceiveTimestamp");
         let id = message.message_id.clone().unwrap_or_default();
         let handle = message.receipt_handle.clone().unwrap_or_default();
         let held = Held { body, id, place: batch.place, handle, count };
@@ -241,8 +242,7 @@ impl Ledger {
             (Place::Dead, None) => return Err(format!("{body} is a dead letter of no queue")),
             _ => {}
         }
-        entry.check(body, batch, count, ghosts)?;
-        let first_at = number("ApproximateFirstReceiveTimestamp");
+        entry.check(body, batch, count, first_at, ghosts)?;
         // The first receive says when it was; of later ones it is known that it was not before the request.
         let at_least = if count == 1 { first_at } else { batch.now };
         let hidden_until = at_least + batch.timeout;
@@ -396,10 +396,11 @@ impl Entry {
         Ok(())
     }
 
-    fn check(&self, body: &str, batch: &Batch, count: u64, ghosts: u64) -> Result<(), String> {
+    fn check(&self, body: &str, batch: &Batch, count: u64, first_at: u64, ghosts: u64) -> Result<(), String> {
+        // By the clock of the node that took it, which is not always the one that answers: a receive may be asked for again.
         // Whoever holds it may release it by a clock that is behind, and then it is there before its time by that clock.
-        if count == 1 && batch.ended_at < self.not_before {
-            let early = self.not_before - batch.ended_at;
+        if count == 1 && first_at < self.not_before {
+            let early = self.not_before - first_at;
             return Err(format!("{body} was delivered {early} ms before its time"));
         }
         let seen = self.deliveries.range(..count).count() as u64;
