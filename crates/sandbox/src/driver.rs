@@ -335,7 +335,7 @@ impl Driver {
         let now = self.monotonic();
         if self.freeze_at.is_some_and(|at| at <= now) {
             self.freeze_at = None;
-            if let Some(group) = &self.sandbox.group {
+            if let Some(group) = self.sandbox.group.as_ref().filter(|_| self.machine.is_quiet()) {
                 self.is_frozen = group.freeze(true).is_ok();
             }
         }

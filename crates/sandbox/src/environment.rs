@@ -200,6 +200,11 @@ impl Machine {
         vacant && !self.stop_wanted
     }
 
+    /// Nothing goes on: it may be frozen.
+    pub fn is_quiet(&self) -> bool {
+        self.state == State::Ready
+    }
+
     pub fn is_dead(&self) -> bool {
         self.state == State::Dead
     }
@@ -327,6 +332,7 @@ impl Machine {
         let mut actions = vec![Action::InitFailed { ending, in_invoke: init.in_invoke }];
         if init.in_invoke {
             actions.push(Action::Disarm(Timer::Invoke));
+            actions.extend(self.announce());
             actions.push(Action::Finish(ending));
         } else {
             actions.push(Action::Disarm(Timer::Init));
@@ -378,6 +384,7 @@ impl Machine {
         };
         let mut actions = vec![Action::Disarm(Timer::Invoke)];
         if !answered {
+            actions.extend(self.announce());
             actions.push(Action::Finish(ending));
         }
         actions.extend(self.reset(reason_of(ending), next));
@@ -387,10 +394,9 @@ impl Machine {
     /// The invoker has its answer. A runtime asks for the next invocation a moment later, so an environment without extensions
     /// at work takes one already: callers who call again at once find it.
     fn answered(&mut self, awaited: BTreeSet<Party>) -> Vec<Action> {
-        let mut actions = vec![Action::Finish(Ending::Answered)];
-        if !self.stop_wanted && awaited.iter().all(|party| *party == Party::Runtime) {
-            actions.push(Action::Idle);
-        }
+        let is_rest_short = awaited.iter().all(|party| *party == Party::Runtime);
+        let mut actions: Vec<Action> = self.announce().filter(|_| is_rest_short).into_iter().collect();
+        actions.push(Action::Finish(Ending::Answered));
         self.state = State::Busy { answered: true, awaited, next: false };
         actions
     }
@@ -409,6 +415,11 @@ impl Machine {
             actions.extend(self.idle());
         }
         actions
+    }
+
+    /// Before an invoker hears how it ended: so it finds this environment when it calls again at once.
+    fn announce(&self) -> Option<Action> {
+        (!self.stop_wanted).then_some(Action::Idle)
     }
 
     fn idle(&mut self) -> Vec<Action> {

@@ -92,7 +92,7 @@ async fn a_function_can_do_nothing_to_the_machine() {
     ] {
         assert_eq!(seen[name], "EPERM", "{name}: {seen}");
     }
-    assert_eq!(seen["capabilities"], serde_json::json!(["0000000000000000"; 5]), "{seen}");
+    assert_eq!(seen["capabilities"], serde_json::json!(vec!["0000000000000000"; 5]), "{seen}");
     assert_eq!((&seen["no_new_privileges"], &seen["seccomp"]), (&"1".into(), &"2".into()));
     assert_ne!(seen["uid"], 0);
     assert_eq!(seen["pids"].as_array().unwrap().len(), 2, "its init and itself: {seen}");

@@ -66,7 +66,7 @@ fn each_event_has_its_answer_in_each_state() {
             "disarm:Init init-done arm:Invoke deliver",
         ),
         ("a ready one delivers at once", busy.to_vec(), "arm:Invoke deliver"),
-        ("the answer ends the invocation", [&busy[..], &[Answered]].concat(), "finish:answered idle"),
+        ("the answer ends the invocation", [&busy[..], &[Answered]].concat(), "idle finish:answered"),
         ("the next one may come at once", [&busy[..], &[Answered, Invoke]].concat(), ""),
         (
             ".. and is delivered when the runtime asks",
@@ -89,7 +89,7 @@ fn each_event_has_its_answer_in_each_state() {
         (
             "a timeout ends the invocation and every process",
             [&busy[..], &[TimedOut(Timer::Invoke)]].concat(),
-            "disarm:Invoke finish:timedout reset",
+            "disarm:Invoke idle finish:timedout reset",
         ),
         ("after the reset it is cold", cold.to_vec(), "cooled"),
         ("a cold one runs init inside", [&cold[..], &[Invoke]].concat(), "arm:Invoke startruntime"),
@@ -98,11 +98,15 @@ fn each_event_has_its_answer_in_each_state() {
             [&cold[..], &[Invoke, RUNTIME]].concat(),
             "init-done:in-invoke deliver",
         ),
-        ("a crash ends the invocation", [&busy[..], &[CRASH]].concat(), "disarm:Invoke finish:status1 reset"),
+        (
+            "a crash ends the invocation",
+            [&busy[..], &[CRASH]].concat(),
+            "disarm:Invoke idle finish:status1 reset",
+        ),
         (
             "so does a memory kill",
             [&busy[..], &[MemoryExceeded]].concat(),
-            "disarm:Invoke finish:signal9 reset",
+            "disarm:Invoke idle finish:signal9 reset",
         ),
         (
             "a crash after the answer costs only the environment",
@@ -122,12 +126,12 @@ fn each_event_has_its_answer_in_each_state() {
         (
             ".. and fails the invocation when it fails again",
             vec![Invoke, begin(), CRASH, ResetDone, CRASH],
-            "init-failed:status1:in-invoke disarm:Invoke finish:status1 reset",
+            "init-failed:status1:in-invoke disarm:Invoke idle finish:status1 reset",
         ),
         (
             ".. or takes too long again",
             vec![Invoke, begin(), CRASH, ResetDone, TimedOut(Timer::Invoke)],
-            "init-failed:timedout:in-invoke disarm:Invoke finish:timedout reset",
+            "init-failed:timedout:in-invoke disarm:Invoke idle finish:timedout reset",
         ),
         (
             "a posted init error is a failed init",
@@ -182,12 +186,12 @@ fn extensions_come_first_and_are_waited_for() {
         (
             "a crashed extension fails the invocation and the rest may shut down",
             [&busy[..], &[Exited(Party::Extension(1), Exit::Status(2))]].concat(),
-            "disarm:Invoke finish:extensionexited(1, status(2)) shutdown:Failure arm:Shutdown",
+            "disarm:Invoke idle finish:extensionexited(1, status(2)) shutdown:Failure arm:Shutdown",
         ),
         (
             "a timeout tells the extensions",
             [&busy[..], &[TimedOut(Timer::Invoke)]].concat(),
-            "disarm:Invoke finish:timedout shutdown:Timeout arm:Shutdown",
+            "disarm:Invoke idle finish:timedout shutdown:Timeout arm:Shutdown",
         ),
         (
             "who have two seconds",
