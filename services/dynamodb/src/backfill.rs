@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use pileus_platform::Platform;
-use pileus_store::{Space, Txn};
+use pileus_store::{Entry, Space, Txn};
 
 use crate::error::DynamoError;
 use crate::item::write;
@@ -18,8 +18,9 @@ use crate::value::{Item, decode_item, encode_item};
 pub const TOPIC: &str = "dynamodb/backfill";
 const LEASE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(30);
-/// Items of one transaction.
 const PAGE: usize = 50;
+/// Bytes of items of one transaction.
+const MAX_BYTES: usize = 512 << 10;
 
 pub async fn run(platform: Platform) {
     let mut woken = platform.store().subscribe(&TOPIC.into());
@@ -38,6 +39,7 @@ pub async fn run(platform: Platform) {
 async fn work(platform: &Platform) -> Result<(), DynamoError> {
     let (store, dynamo) = (platform.store(), platform.state::<Dynamo>());
     let Some(lease) = store.lease(TOPIC, LEASE).await? else { return Ok(()) };
+    crate::backup::copy::run(store, &lease).await?;
     for ((account, region, name), _) in WORK.scan(store, &WORK.all(), 1_000).await?.rows {
         let address = &Address { account, region, name };
         let table = dynamo.find(store, address).await?.filter(|table| table.is_backfilling());
@@ -47,12 +49,11 @@ async fn work(platform: &Platform) -> Result<(), DynamoError> {
                 let page = store.scan(Space::Items, &range, PAGE).await?;
                 let Some(last) = page.entries.last() else { break };
                 range = range.after(&last.key);
-                let rows: Vec<_> = page.entries.iter().map(|entry| entry.key.clone()).collect();
-                let rows = &rows;
-                store
-                    .transact(|txn| async move { fill(&txn, dynamo, address, rows).await })
-                    .await
-                    .or_else(gone)?;
+                for rows in portions(&page.entries) {
+                    let rows = &rows;
+                    let filled = store.transact(|txn| async move { fill(&txn, dynamo, address, rows).await });
+                    filled.await.or_else(gone)?;
+                }
                 if !lease.renew().await? {
                     return Ok(());
                 }
@@ -63,6 +64,22 @@ async fn work(platform: &Platform) -> Result<(), DynamoError> {
         store.transact(|txn| async move { finish(&txn, dynamo, address, seen).await }).await.or_else(gone)?;
     }
     Ok(lease.release().await?)
+}
+
+/// Keys of items that are together small enough for one transaction, each with an entry of its size.
+fn portions(entries: &[Entry]) -> Vec<Vec<bytes::Bytes>> {
+    let (mut portions, mut weight) = (vec![Vec::new()], 0);
+    for entry in entries {
+        if weight + entry.value.len() > MAX_BYTES {
+            portions.push(Vec::new());
+            weight = 0;
+        }
+        weight += entry.value.len();
+        if let Some(last) = portions.last_mut() {
+            last.push(entry.key.clone());
+        }
+    }
+    portions
 }
 
 /// A table that was deleted meanwhile needs no filling.

@@ -10,6 +10,8 @@
 //! | meta  | `Dg` generation                             | `Trash`       | the sweeper                                   |
 //! | meta  | `Dw` account region name                    | `Work`        | the back-filler                               |
 //! | meta  | `Dk` account region token                   | `Token`       | the sweeper                                   |
+//! | meta  | `Db` account region table id                | `BackupRow`   | `ListBackups`                                 |
+//! | meta  | `Dc` account region table id                | `Copy`        | the back-filler                               |
 //! | items | `Di` generation partition sort              | item          | `Query`, `Scan`, back-filling                 |
 //! | index | `Dx` generation partition sort item         | projected item | `Query` and `Scan` on an index               |
 //! | index | `De` shard due kind id                      | due row       | the runner of expiries                        |
@@ -21,6 +23,8 @@ use pileus_store::due::Due;
 use pileus_store::{KeyBuilder, KeyRange, Space, Stored, Table};
 use serde::{Deserialize, Serialize};
 
+use crate::backup::BackupRow;
+use crate::backup::copy::Copy;
 use crate::expression::condition::Comparator;
 use crate::expression::key::SortRange;
 use crate::item::token::Token;
@@ -30,12 +34,16 @@ use crate::table::schema::{EncodedKey, ScalarKind, encode_sort};
 use crate::value::Value;
 
 pub type TableKey = (AccountId, Region, String);
+/// A backup: its table, and its own id; a copy into a table has no id.
+pub type BackupKey = (AccountId, Region, String, String);
 
 pub const TABLES: Table<TableKey, Record> = Table::new(Space::Meta, *b"Dt");
 pub const STREAMS: Table<(AccountId, Region, String, String), StreamRow> = Table::new(Space::Meta, *b"Ds");
 pub const TRASH: Table<u64, Trash> = Table::new(Space::Meta, *b"Dg");
 pub const WORK: Table<TableKey, Work> = Table::new(Space::Meta, *b"Dw");
 pub const TOKENS: Table<(AccountId, Region, String), Token> = Table::new(Space::Meta, *b"Dk");
+pub const BACKUPS: Table<BackupKey, BackupRow> = Table::new(Space::Meta, *b"Db");
+pub const COPIES: Table<BackupKey, Copy> = Table::new(Space::Meta, *b"Dc");
 /// Items whose time to live runs out.
 pub const EXPIRIES: Due = Due::new(Space::Index, *b"De", "dynamodb-expiry");
 

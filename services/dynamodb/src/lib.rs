@@ -12,6 +12,7 @@
 //! | `table/policy.rs`       | `PutResourcePolicy`, `GetResourcePolicy`, `DeleteResourcePolicy`                 |
 //! | `table/recovery.rs`     | `DescribeContinuousBackups`, `UpdateContinuousBackups`                           |
 //! | `table/time_to_live.rs` | `UpdateTimeToLive`, `DescribeTimeToLive`                                         |
+//! | `backup.rs`, `backup/copy.rs` | `CreateBackup`, `DescribeBackup`, `ListBackups`, `DeleteBackup`, `RestoreTableFromBackup` |
 //! | `item/*.rs`             | reading and writing items: see `item.rs`                                         |
 //! | `expression/*.rs`       | expressions: pure; see `expression.rs`                                           |
 //! | `legacy.rs`             | parameters from before expressions: pure                                         |
@@ -31,6 +32,7 @@
 
 mod access;
 mod backfill;
+mod backup;
 mod capacity;
 mod error;
 mod expire;
@@ -68,7 +70,7 @@ pub fn service() -> Service {
         .worker("sweeper", sweep::run)
         .worker("back-filler", backfill::run)
         .worker("expiry", expire::run);
-    statements(items(settings(tables(service))))
+    backups(statements(items(settings(tables(service)))))
 }
 
 fn tables(service: Service) -> Service {
@@ -160,6 +162,34 @@ fn items(service: Service) -> Service {
         .access_async(api::TRANSACT_GET_ITEMS, access::transact_get_items)
         .op(api::TRANSACT_WRITE_ITEMS, transact::transact_write_items)
         .access_async(api::TRANSACT_WRITE_ITEMS, access::transact_write_items)
+}
+
+fn backups(service: Service) -> Service {
+    service
+        .op(api::CREATE_BACKUP, backup::create_backup)
+        .access(api::CREATE_BACKUP, |cx, input| {
+            access::table(cx, "dynamodb:CreateBackup", input.table_name.as_deref())
+        })
+        .op(api::DESCRIBE_BACKUP, backup::describe_backup)
+        .access(api::DESCRIBE_BACKUP, |_, input| {
+            access::resource("dynamodb:DescribeBackup", input.backup_arn.as_deref())
+        })
+        .op(api::DELETE_BACKUP, backup::delete_backup)
+        .access(api::DELETE_BACKUP, |_, input| {
+            access::resource("dynamodb:DeleteBackup", input.backup_arn.as_deref())
+        })
+        .op(api::LIST_BACKUPS, backup::list_backups)
+        .op(api::RESTORE_TABLE_FROM_BACKUP, backup::restore_table_from_backup)
+        .access(api::RESTORE_TABLE_FROM_BACKUP, |cx, input| {
+            let mut needed =
+                access::resource("dynamodb:RestoreTableFromBackup", input.backup_arn.as_deref())?;
+            needed.extend(access::table(
+                cx,
+                "dynamodb:RestoreTableFromBackup",
+                input.target_table_name.as_deref(),
+            )?);
+            Ok(needed)
+        })
 }
 
 fn statements(service: Service) -> Service {

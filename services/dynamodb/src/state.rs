@@ -55,8 +55,8 @@ impl Dynamo {
     /// `ResourceNotFoundException`
     pub async fn load_authorised(&self, store: &Store, address: &Address) -> Result<Arc<Table>, DynamoError> {
         match self.known(&row_key(address)) {
-            Some((_, table)) => Ok(table),
-            None => self.load(store, address).await,
+            Some((_, table)) => ready(table),
+            None => ready(self.load(store, address).await?),
         }
     }
 
@@ -70,9 +70,9 @@ impl Dynamo {
         if let Some((version, table)) = self.known(&key)
             && txn.assume(Space::Meta, &key, version)
         {
-            return Ok(table);
+            return ready(table);
         }
-        self.find_row(txn, address, key).await?.ok_or_else(DynamoError::no_resource)
+        ready(self.find_row(txn, address, key).await?.ok_or_else(DynamoError::no_resource)?)
     }
 
     pub async fn find(
@@ -116,6 +116,11 @@ impl Dynamo {
         }
         Ok(Some(table))
     }
+}
+
+/// Items of a table that is being restored are not there yet.
+fn ready(table: Arc<Table>) -> Result<Arc<Table>, DynamoError> {
+    if table.is_restoring() { Err(DynamoError::no_resource()) } else { Ok(table) }
 }
 
 fn row_key(address: &Address) -> Bytes {

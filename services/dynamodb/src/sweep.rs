@@ -7,7 +7,7 @@ use pileus_platform::Platform;
 use pileus_store::{Batch, Durability, KeyRange, Space, Store};
 
 use crate::error::DynamoError;
-use crate::keys::{self, STREAMS, TOKENS, TRASH};
+use crate::keys::{self, COPIES, STREAMS, TOKENS, TRASH};
 use crate::stream::{self, RETENTION, order::number_at};
 
 /// Wakes the sweeper: there is a generation to remove.
@@ -33,7 +33,12 @@ pub async fn run(platform: Platform) {
 async fn sweep(platform: &Platform) -> Result<(), DynamoError> {
     let store = platform.store();
     let Some(lease) = store.lease(TOPIC, LEASE).await? else { return Ok(()) };
+    let copies = COPIES.scan(store, &COPIES.all(), PAGE).await?.rows;
     for (generation, _) in TRASH.scan(store, &TRASH.all(), PAGE).await?.rows {
+        // A backup of a table that is gone may still be under way.
+        if copies.iter().any(|(_, copy)| copy.from == generation) {
+            continue;
+        }
         for (space, range) in keys::of_generation(generation) {
             remove_range(store, space, range).await?;
         }

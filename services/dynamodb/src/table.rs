@@ -189,6 +189,18 @@ pub struct ResourcePolicyText {
     pub revision: String,
 }
 
+/// Where a restored table came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restore {
+    /// ARNs.
+    pub backup: String,
+    pub table: String,
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// Until every item is there.
+    pub is_running: bool,
+}
+
 /// A table as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
@@ -215,6 +227,8 @@ pub struct Record {
     pub class: Option<String>,
     pub class_changed_at: Option<i64>,
     pub policy: Option<ResourcePolicyText>,
+    #[serde(default)]
+    pub restore: Option<Restore>,
 }
 
 impl Stored for Record {}
@@ -254,6 +268,11 @@ impl Table {
             Value::N(number) => number.as_i64().filter(|seconds| (0..1 << 40).contains(seconds)),
             _ => None,
         }
+    }
+
+    /// Whether items are still on their way out of a backup.
+    pub fn is_restoring(&self) -> bool {
+        self.record.restore.as_ref().is_some_and(|restore| restore.is_running)
     }
 
     pub fn is_backfilling(&self) -> bool {
@@ -319,6 +338,9 @@ pub async fn delete_table(
                 return Err(DynamoError::validation(
                     "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
                 ));
+            }
+            if table.is_restoring() {
+                return Err(in_use(&address.name, "Attempting to delete a table while it is being restored"));
             }
             if table.record.indexes.iter().any(|index| index.is_backfilling) {
                 return Err(in_use(&address.name, "Attempting to delete a table while an index is being created"));

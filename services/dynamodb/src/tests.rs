@@ -88,6 +88,7 @@ fn table() -> Table {
         class: None,
         class_changed_at: None,
         policy: None,
+        restore: None,
     };
     Table { address, record, policy: None }
 }

@@ -99,6 +99,7 @@ fn read(cx: &Cx, input: &api::CreateTableInput) -> Result<Record, DynamoError> {
         class_changed_at: None,
         class,
         policy: None,
+        restore: None,
     })
 }
 

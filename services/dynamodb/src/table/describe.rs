@@ -67,6 +67,7 @@ pub fn describe(table: &Table, counts: &Counts, moment: Moment) -> api::TableDes
         Moment::Creating => "CREATING",
         Moment::Updating => "UPDATING",
         Moment::Deleting => "DELETING",
+        Moment::Later if table.is_restoring() => "CREATING",
         Moment::Later if record.indexes.iter().any(|index| index.is_backfilling) => "UPDATING",
         Moment::Later => "ACTIVE",
     };
@@ -124,6 +125,12 @@ pub fn describe(table: &Table, counts: &Counts, moment: Moment) -> api::TableDes
         table_class_summary: record.class.as_ref().map(|class| api::TableClassSummary {
             table_class: Some(class.clone()),
             last_update_date_time: record.class_changed_at.map(Timestamp::from_millis),
+        }),
+        restore_summary: record.restore.as_ref().map(|restore| api::RestoreSummary {
+            source_backup_arn: Some(restore.backup.clone()),
+            source_table_arn: Some(restore.table.clone()),
+            restore_date_time: Some(Timestamp::from_millis(restore.at)),
+            restore_in_progress: Some(restore.is_running),
         }),
         deletion_protection_enabled: Some(record.is_protected),
         on_demand_throughput: on_demand(&record.on_demand),

@@ -26,6 +26,9 @@ pub async fn update_table(
     let table = cx
         .transact(|txn| async move {
             let table = dynamo.load_named(&txn, address).await?;
+            if table.is_restoring() {
+                return Err(table::in_use(&address.name, "Attempting to change a table while it is being restored"));
+            }
             let mut record = table.record.clone();
             let changed = change(cx, &txn, address, &mut record, input).await?;
             if !changed {
