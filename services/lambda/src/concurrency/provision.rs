@@ -40,6 +40,7 @@ pub async fn work(platform: Platform) {
         }
         let until = platform.clock().now() + INTERVAL;
         tokio::select! {
+            biased;
             () = woken.changed() => {}
             () = platform.clock().sleep_until(until) => {}
         }

@@ -70,6 +70,7 @@ pub async fn work(platform: Platform) {
         while tasks.try_join_next().is_some() {}
         let until = platform.clock().now() + RESCAN;
         tokio::select! {
+            biased;
             () = woken.changed() => {}
             () = platform.clock().sleep_until(until) => {}
         }
@@ -148,6 +149,7 @@ impl Poller {
             let wake_at = paused_until.map_or(renew_at, |until| until.min(renew_at)).max(clock.now());
             let wake_at = if may_receive { renew_at } else { wake_at };
             tokio::select! {
+            biased;
                 Some(done) = running.join_next(), if !running.is_empty() => match done {
                     Ok(Done::Ran) => {
                         pause = FIRST_PAUSE;
