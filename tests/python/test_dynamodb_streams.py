@@ -1,5 +1,7 @@
 """DynamoDB Streams: records of changes, and who reads them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from conftest import error_code
 from dynamo import invalid, make_table, n, refused, s
@@ -75,6 +77,33 @@ def test_transactions_and_batches_leave_records_too(dynamodb, streams):
     error = error_code(dynamodb.transact_write_items, TransactItems=[{"Put": {"TableName": table, **put("e")}}, {"Put": {"TableName": table, "ConditionExpression": "attribute_not_exists(pk)", **put("a")}}])  # fmt: skip
     assert error == "TransactionCanceledException"
     assert sorted(record["dynamodb"]["Keys"]["pk"]["S"] for record in records(streams, arn)) == ["a", "b", "c", "d"]
+
+
+def test_a_reader_among_many_writers_misses_no_record(durable_node):
+    client, streams = durable_node.client("dynamodb"), durable_node.client("dynamodbstreams")
+    table, arn = streaming_table(client, "NEW_IMAGE")
+    position = iterator(streams, arn)
+
+    def write(writer):
+        for number in range(40):
+            client.put_item(TableName=table, Item={"pk": s(f"{writer}"), "v": n(number)})
+
+    seen = []
+    with ThreadPoolExecutor(8) as pool:
+        writers = [pool.submit(write, writer) for writer in range(8)]
+        while True:
+            were_done = all(writer.done() for writer in writers)
+            answer = streams.get_records(ShardIterator=position)
+            seen += answer["Records"]
+            position = answer["NextShardIterator"]
+            if were_done and not answer["Records"]:
+                break
+    for writer in writers:
+        writer.result()
+    for writer in range(8):
+        own = [record for record in seen if record["dynamodb"]["Keys"]["pk"]["S"] == str(writer)]
+        assert [int(record["dynamodb"]["NewImage"]["v"]["N"]) for record in own] == list(range(40))
+    assert len({record["dynamodb"]["SequenceNumber"] for record in seen}) == 320
 
 
 def test_a_stream_is_switched_on_and_off(dynamodb, streams):
