@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pileus_blobs::{BlobError, Blobs};
 use pileus_core::{AccountId, Clock, Ids, Rng};
-use pileus_platform::{MovableClock, Platform, SystemRng};
+use pileus_platform::{BlobRows, MovableClock, Platform, SystemRng};
 use pileus_store::membership::JoinError;
 use pileus_store::{Batch, DiskOptions, Durability, Space, Store, StoreError, transfer};
 use pileus_svc_iam::{Credentials, create_administrator};
@@ -97,7 +97,7 @@ impl Node {
         let clock = MovableClock::system();
         let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
         let store = open_store(&config, Arc::new(clock.clone()), rng.clone()).await?;
-        let blobs = open_blobs(&config, Arc::new(clock.clone()), rng.clone())?;
+        let blobs = open_blobs(&config, &store, Arc::new(clock.clone()), rng.clone())?;
         if transfer::is_unfinished(&store).await? {
             return Err(StartError::Unfinished);
         }
@@ -267,16 +267,17 @@ fn functions_dir(config: &NodeConfig, rng: &dyn Rng) -> PathBuf {
     }
 }
 
-/// Files below the data directory, which the store's lock guards too.
-fn open_blobs(config: &NodeConfig, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Result<Blobs, StartError> {
-    let files = || config.data_dir.join("blobs");
+/// Files below the data directory, which the store's lock guards too; rows where nodes share a database and no disk.
+fn open_blobs(
+    config: &NodeConfig,
+    store: &Store,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+) -> Result<Blobs, StartError> {
     Ok(match &config.engine {
         Engine::Memory => Blobs::memory(clock, rng),
-        Engine::Fjall | Engine::Redb => Blobs::files(files(), clock, rng)?,
-        Engine::Postgres(_) => {
-            tracing::warn!(directory = %files().display(), "large objects are kept by this node alone");
-            Blobs::files(files(), clock, rng)?
-        }
+        Engine::Fjall | Engine::Redb => Blobs::files(config.data_dir.join("blobs"), clock, rng)?,
+        Engine::Postgres(_) => Blobs::new(Arc::new(BlobRows::new(store.clone())), clock, rng),
     })
 }
 
