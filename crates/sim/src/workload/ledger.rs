@@ -216,8 +216,9 @@ impl Ledger {
             // An old answer: the message has been moved since.
             return Ok(held);
         }
-        if self.has_moves && entry.id.as_ref().is_some_and(|known| *known != held.id) {
-            self.tally.moved += 1;
+        // Also where nobody knows by what id it was sent.
+        if self.has_moves && entry.id.as_ref() != Some(&held.id) {
+            self.tally.moved += u64::from(entry.id.is_some());
             entry.begin_anew();
         }
         entry.learn(body, Some(&held.id), None)?;
@@ -397,10 +398,12 @@ impl Entry {
     }
 
     fn check(&self, body: &str, batch: &Batch, count: u64, first_at: u64, ghosts: u64) -> Result<(), String> {
-        // By the clock of the node that took it, which is not always the one that answers: a receive may be asked for again.
-        // Whoever holds it may release it by a clock that is behind, and then it is there before its time by that clock.
-        if count == 1 && first_at < self.not_before {
-            let early = self.not_before - first_at;
+        // A first receive says when it was, which may be a moment before the look that found the message; and the node that
+        // answers may be another than the one that took it, since a receive may be asked for again. Whoever holds it may
+        // release it by a clock that is behind, and then it is there before its time by that clock.
+        let taken_by = first_at.max(batch.ended_at);
+        if count == 1 && taken_by < self.not_before {
+            let early = self.not_before - taken_by;
             return Err(format!("{body} was delivered {early} ms before its time"));
         }
         let seen = self.deliveries.range(..count).count() as u64;
