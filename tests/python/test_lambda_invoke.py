@@ -408,3 +408,22 @@ def test_a_function_that_sleeps_past_its_timeout_is_ended(functions):
     payload = json.loads(answer["Payload"].read())
     assert (answer["FunctionError"], payload["errorType"]) == ("Unhandled", "Sandbox.Timedout")
     assert payload["errorMessage"].endswith("Task timed out after 1.00 seconds")
+
+
+def test_a_mapping_that_was_changed_or_enabled_goes_on_at_once(node, functions):
+    sqs, lambda_ = node.client("sqs"), functions.lambda_
+    url, queue = functions.queue()
+    uuid = lambda_.create_event_source_mapping(FunctionName=functions.create(), EventSourceArn=queue)["UUID"]
+
+    def is_consumed():
+        sqs.send_message(QueueUrl=url, MessageBody="m")
+        found = lambda: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        empty = lambda: all(found()[k] == "0" for k in ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"))
+        return eventually(empty, 10)
+
+    assert is_consumed()
+    lambda_.update_event_source_mapping(UUID=uuid, BatchSize=1)
+    assert is_consumed()
+    lambda_.update_event_source_mapping(UUID=uuid, Enabled=False)
+    lambda_.update_event_source_mapping(UUID=uuid, Enabled=True)
+    assert is_consumed()

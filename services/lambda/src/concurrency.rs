@@ -19,6 +19,7 @@ use crate::function::{FunctionRow, code, modified_text, resolve};
 use crate::keys::{FUNCTIONS, LAYER_VERSIONS, PROVISIONED, QualifiedKey, qualified};
 use crate::name::{FunctionName, Qualifier};
 use crate::page::Page;
+use crate::state::Lambda;
 use crate::{alias, version};
 
 /// Simultaneous executions of an account in a region.
@@ -65,9 +66,16 @@ async fn reserved_by_others(
     }
 }
 
-/// What all functions of an account have reserved in a region.
+/// What all functions of an account have reserved in a region, as it was at most a second ago: every invocation asks.
 pub async fn reserved_in(cx: &Cx, account: AccountId, region: &Region) -> Result<u32, LambdaError> {
-    reserved_by_others(cx.store(), account, region, None).await
+    let lambda = cx.state::<Lambda>();
+    let now = cx.clock().monotonic();
+    if let Some(known) = lambda.admission.reserved(account, region, now) {
+        return Ok(known);
+    }
+    let sum = reserved_by_others(cx.store(), account, region, None).await?;
+    lambda.admission.note_reserved(account, region, sum, now);
+    Ok(sum)
 }
 
 async fn provisioned_of(reader: &impl Reader, name: &FunctionName) -> Result<u32, LambdaError> {

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pileus_core::{AccountId, Region};
 
@@ -20,7 +21,12 @@ struct Counts {
     functions: HashMap<FunctionKey, u32>,
     /// Running invocations of functions without a reservation.
     unreserved: HashMap<(AccountId, Region), u32>,
+    /// What is reserved in all, and when that was summed up.
+    reserved: HashMap<(AccountId, Region), (u32, Duration)>,
 }
+
+/// How long a sum of reservations is taken for the present one.
+const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Room for one invocation, given back when it is dropped.
 pub struct Permit {
@@ -61,6 +67,17 @@ impl Admission {
         *counts.functions.entry(key.clone()).or_default() += 1;
         drop(counts);
         Ok(Permit { counts: self.0.clone(), key: key.clone(), is_reserved: reserved.is_some() })
+    }
+
+    /// The sum of an account's reservations, if it was noted lately. `now` is monotonic.
+    pub fn reserved(&self, account: AccountId, region: &Region, now: Duration) -> Option<u32> {
+        let counts = lock(&self.0);
+        let (sum, at) = counts.reserved.get(&(account, region.clone()))?;
+        (now.saturating_sub(*at) < REMEMBERED).then_some(*sum)
+    }
+
+    pub fn note_reserved(&self, account: AccountId, region: &Region, sum: u32, now: Duration) {
+        lock(&self.0).reserved.insert((account, region.clone()), (sum, now));
     }
 
     /// Invocations of a function that run on this node.
@@ -113,6 +130,15 @@ mod tests {
         assert_eq!(admission.running(&key("f")), 1);
         assert!(admission.admit(&key("f"), Some(2), 2).is_ok());
         assert!(admission.admit(&key("g"), Some(0), 2).is_err(), "zero lets nobody in");
+    }
+
+    #[test]
+    fn a_sum_of_reservations_is_remembered_for_a_second() {
+        let (admission, region) = (Admission::default(), Region::us_east_1());
+        let at = |millis| admission.reserved(AccountId::DEFAULT, &region, Duration::from_millis(millis));
+        assert_eq!(at(0), None);
+        admission.note_reserved(AccountId::DEFAULT, &region, 7, Duration::from_millis(500));
+        assert_eq!((at(1_499), at(1_500)), (Some(7), None));
     }
 
     #[test]

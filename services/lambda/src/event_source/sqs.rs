@@ -16,7 +16,8 @@ use pileus_platform::{Cx, Platform};
 use pileus_sandbox::{InvokeResult, ResponseMode};
 use pileus_store::Lease;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::batch::{self, Verdict};
 use super::filter::Pattern;
@@ -30,6 +31,8 @@ use crate::name::FunctionName;
 use crate::role;
 
 const LEASE: Duration = Duration::from_secs(30);
+/// Between attempts to take a lease that another holds.
+const LEASE_PAUSE: Duration = Duration::from_secs(2);
 /// How often mappings are looked for, beyond wake-ups.
 const RESCAN: Duration = Duration::from_secs(30);
 /// Of one receive, which waits for messages.
@@ -46,22 +49,18 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Runs the pollers of this node for as long as it runs.
 pub async fn work(platform: Platform) {
     let mut woken = platform.store().subscribe(&TOPIC.into());
-    let mut pollers: HashMap<Key, (MappingRow, tokio::task::AbortHandle)> = HashMap::new();
+    // Dropping a sender stops its poller.
+    let mut pollers: HashMap<Key, (MappingRow, AbortHandle, watch::Sender<()>)> = HashMap::new();
     let mut tasks = JoinSet::new();
     loop {
         match enabled(&platform).await {
             Ok(wanted) => {
-                pollers.retain(|key, (row, task)| {
-                    let stays = wanted.get(key) == Some(row) && !task.is_finished();
-                    if !stays {
-                        task.abort();
-                    }
-                    stays
-                });
+                pollers.retain(|key, (row, task, _)| wanted.get(key) == Some(row) && !task.is_finished());
                 for (key, row) in wanted {
                     pollers.entry(key).or_insert_with_key(|key| {
-                        let task = tasks.spawn(hold(platform.clone(), key.clone(), row.clone()));
-                        (row, task)
+                        let (stop, stopped) = watch::channel(());
+                        let task = tasks.spawn(hold(platform.clone(), key.clone(), row.clone(), stopped));
+                        (row, task, stop)
                     });
                 }
             }
@@ -91,8 +90,8 @@ async fn enabled(platform: &Platform) -> Result<HashMap<Key, MappingRow>, Lambda
     }
 }
 
-/// Polls a mapping while this node holds its lease.
-async fn hold(platform: Platform, key: Key, row: MappingRow) {
+/// Polls a mapping while this node holds its lease, until it is told to stop.
+async fn hold(platform: Platform, key: Key, row: MappingRow, mut stopped: watch::Receiver<()>) {
     let Some((queue, name)) = Arn::parse(&row.source).ok().zip(FunctionName::from_arn(&row.function_arn))
     else {
         return;
@@ -102,11 +101,22 @@ async fn hold(platform: Platform, key: Key, row: MappingRow) {
     loop {
         let taken = platform.store().lease(&format!("lambda/{}", poller.key.2), LEASE).await;
         match taken {
-            Ok(Some(lease)) => poller.poll(&lease).await,
+            Ok(Some(lease)) => {
+                poller.poll(&lease, &mut stopped).await;
+                if stopped.has_changed().is_err() {
+                    // Whoever polls the mapping as it is now need not wait for the lease to end.
+                    let _ = lease.release().await;
+                    return;
+                }
+            }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the lease of an event source mapping cannot be taken"),
         }
-        platform.clock().sleep_until(platform.clock().now() + LEASE / 3).await;
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            () = platform.clock().sleep_until(platform.clock().now() + LEASE_PAUSE) => {}
+        }
     }
 }
 
@@ -128,8 +138,8 @@ enum Done {
 }
 
 impl Poller {
-    /// Receives and hands on until the lease is lost.
-    async fn poll(self: &Arc<Self>, lease: &Lease) {
+    /// Receives and hands on until the lease is lost or it is told to stop. Batches that run then run on.
+    async fn poll(self: &Arc<Self>, lease: &Lease, stopped: &mut watch::Receiver<()>) {
         let clock = self.platform.clock().clone();
         let most = self.row.max_concurrency.map_or(MAX_CONCURRENCY, |limit| limit as usize);
         let mut limit = FIRST_CONCURRENCY.min(most);
@@ -141,6 +151,7 @@ impl Poller {
         loop {
             if clock.now() >= renew_at {
                 if !matches!(lease.renew().await, Ok(true)) {
+                    running.detach_all();
                     return;
                 }
                 renew_at = clock.now() + LEASE / 3;
@@ -150,6 +161,10 @@ impl Poller {
             let wake_at = if may_receive { renew_at } else { wake_at };
             tokio::select! {
             biased;
+                _ = stopped.changed() => {
+                    running.detach_all();
+                    return;
+                }
                 Some(done) = running.join_next(), if !running.is_empty() => match done {
                     Ok(Done::Ran) => {
                         pause = FIRST_PAUSE;
