@@ -343,3 +343,69 @@ impl<'s> GroupReader<'s> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pileus_core::SeededRng;
+    use pileus_platform::MovableClock;
+    use pileus_store::{Batch, Durability};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    async fn read_all(store: &Store, bounds: Bounds, direction: Direction) -> Vec<(i64, u64, u32)> {
+        let mut reader = StreamReader::new(store, 1, 2, bounds, direction);
+        let mut found = Vec::new();
+        while let Some(Found { position, .. }) = reader.next().await.expect("readable") {
+            found.push((position.at, position.ordinal, position.index));
+        }
+        found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn overlapping_batches_are_read_in_order_in_either_direction(
+            batches in prop::collection::vec(prop::collection::vec(0i64..9_000_000, 1..40), 1..12),
+            wide in prop::collection::vec(0i64..9_000_000, 700..900),
+            from in 0i64..9_000_000,
+            length in 0i64..9_000_000,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let clock = Arc::new(MovableClock::system());
+                let store = Store::memory(clock, Arc::new(SeededRng::new(1))).unwrap();
+                let mut expected = Vec::new();
+                let mut ordinal = 0;
+                for mut times in batches.into_iter().chain([wide]) {
+                    times.sort_unstable();
+                    let events: Vec<chunk::Event> = times.iter().map(|at| (*at, Bytes::from("x"))).collect();
+                    let (lane, runs) = chunk::split(&events);
+                    let mut batch = Batch::new();
+                    for run in runs {
+                        ordinal += 1;
+                        let key = keys::chunk(1, 2, lane, run[0].0, ordinal);
+                        batch = batch.put(Space::Log, key, chunk::encode(0, run));
+                        expected.extend((0u32..).zip(run).map(|(index, (at, _))| (*at, ordinal, index)));
+                    }
+                    store.write(batch, Durability::Durable).await.unwrap();
+                }
+                expected.sort_unstable();
+                let all = Bounds { from: Position::first_at(i64::MIN), to: Position::END };
+                let part = Bounds { from: Position::first_at(from), to: Position::first_at(from + length) };
+                for bounds in [all, part] {
+                    let mut inside = expected.clone();
+                    inside.retain(|(at, ordinal, index)| {
+                        bounds.contains(Position { at: *at, ordinal: *ordinal, index: *index })
+                    });
+                    assert_eq!(read_all(&store, bounds, Direction::Forward).await, inside);
+                    inside.reverse();
+                    assert_eq!(read_all(&store, bounds, Direction::Backward).await, inside);
+                }
+            });
+        }
+    }
+}
