@@ -81,6 +81,8 @@ impl DynamoError {
             DynamoError::TransactionCanceled(_) => "TransactionCanceledException",
             DynamoError::AccessDenied(_) => "AccessDeniedException",
             DynamoError::Store(StoreError::Contention { .. }) => "TransactionConflictException",
+            // A transaction that changes more rows than one commit can hold.
+            DynamoError::Store(StoreError::TooLarge { .. }) => "ValidationException",
             DynamoError::Store(_) => "InternalServerError",
         }
     }
@@ -90,6 +92,9 @@ impl DynamoError {
         match self {
             DynamoError::Store(StoreError::Contention { .. }) => {
                 "Transaction is ongoing for the item".to_owned()
+            }
+            DynamoError::Store(error @ StoreError::TooLarge { .. }) => {
+                format!("The request changes too much at once: {error}")
             }
             DynamoError::Store(error) => {
                 tracing::error!(%error, "the store failed a request");
