@@ -255,8 +255,8 @@ impl Driver {
             Action::Finish(ending) => self.finish(ending),
             Action::Idle | Action::Cooled => {
                 self.log.flush();
-                if !self.sandbox.group.as_ref().is_some_and(|group| !group.has_freezer())
-                    && action == Action::Idle
+                if action == Action::Idle
+                    && self.sandbox.group.as_ref().is_some_and(|group| group.has_freezer())
                 {
                     self.freeze_at = Some(self.monotonic() + FREEZE_AFTER);
                 }

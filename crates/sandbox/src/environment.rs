@@ -205,6 +205,7 @@ impl Machine {
         self.state == State::Ready
     }
 
+    #[cfg(test)]
     pub fn is_dead(&self) -> bool {
         self.state == State::Dead
     }

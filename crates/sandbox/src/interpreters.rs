@@ -173,6 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::type_complexity)]
     fn the_nearest_newer_version_is_chosen_else_the_newest() {
         let has = |versions: &[(u32, u32)]| -> Vec<Interpreter> {
             let one = |version: &(u32, u32)| Interpreter {

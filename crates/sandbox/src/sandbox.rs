@@ -168,8 +168,11 @@ impl Sandbox {
         }
     }
 
-    /// Ends every process of it.
+    /// Ends every process of it. Without a namespace that is the init's work, when its control socket ends with this value.
     pub fn kill(&self) {
+        if self.level == Level::Process {
+            return;
+        }
         if let Some(group) = &self.group {
             let _ = group.freeze(false);
         }
@@ -184,10 +187,6 @@ fn unexpected(notice: &Notice) -> io::Error {
 impl Drop for Sandbox {
     /// The kernel may take a moment to end the processes, and only an empty group can be removed: a task stays with it.
     fn drop(&mut self) {
-        if self.level == Level::Process {
-            // Without a namespace the init must hunt its descendants: it does when its control socket ends, which is now.
-            return;
-        }
         self.kill();
         let Some(group) = self.group.take() else { return };
         group.remove();

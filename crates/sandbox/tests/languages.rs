@@ -1,5 +1,7 @@
 //! A function in each language of the machine, and extensions beside one.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Duration;

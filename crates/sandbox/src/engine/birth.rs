@@ -53,7 +53,6 @@ impl Inner {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity)]
     async fn make(
         self: Arc<Self>,
         spec: &FunctionSpec,

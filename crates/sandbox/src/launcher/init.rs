@@ -17,6 +17,10 @@ use crate::{channel, sys};
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 100, 1);
 pub const API_PORT: u16 = 9001;
 
+/// Of `/proc`: the machine's settings, which a function could otherwise write where the engine runs as root without being able
+/// to give functions users of their own.
+const READ_ONLY_PROC: [&str; 4] = ["/proc/sys", "/proc/irq", "/proc/bus", "/proc/sysrq-trigger"];
+
 struct Init {
     level: LevelWord,
     control: OwnedFd,
@@ -36,7 +40,10 @@ pub fn run(level: LevelWord, control: RawFd, log: RawFd) -> ! {
 }
 
 fn prepare(level: LevelWord, control: RawFd, log: RawFd) -> io::Result<Init> {
-    sys::set_parent_death_signal(libc::SIGKILL);
+    if level != LevelWord::Process {
+        // Without a namespace the init must live on for a moment, to hunt what it started.
+        sys::set_parent_death_signal(libc::SIGKILL);
+    }
     // Everything else is the launcher's: its own control socket, other environments' requests.
     let (control, log) = (sys::dup_above(control, 64)?, sys::dup_above(log, 64)?);
     sys::dup_to(control, 3)?;
@@ -145,6 +152,12 @@ impl Init {
         let api = TcpListener::bind((IpAddr::V4(ADDRESS), API_PORT))?;
         let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
         sys::mount("proc", "/proc", "proc", flags, "")?;
+        for path in READ_ONLY_PROC {
+            if std::path::Path::new(path).exists() {
+                sys::mount(path, path, "", libc::MS_BIND | libc::MS_REC, "")?;
+                sys::make_read_only(path)?;
+            }
+        }
         if endpoint_port == 0 {
             self.say(&Notice::Up { api_port: API_PORT }, &[api.as_raw_fd()]);
         } else {

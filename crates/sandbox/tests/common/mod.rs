@@ -1,8 +1,8 @@
 //! What the tests share: an engine on a real machine, and functions from a line of source.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -167,5 +167,6 @@ fn launcher() -> PathBuf {
     // Beside the test's own program: also when that was copied for another user.
     std::env::var_os("PILEUS_TEST_LAUNCHER")
         .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_BIN_EXE_pileus-launcher")).to_owned())
+        .or_else(|| option_env!("CARGO_BIN_EXE_pileus-launcher").map(PathBuf::from))
+        .unwrap_or_else(|| LauncherCommand::this_binary().program)
 }
