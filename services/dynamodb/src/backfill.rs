@@ -30,6 +30,7 @@ pub async fn run(platform: Platform) {
         }
         let until = platform.clock().now() + INTERVAL;
         tokio::select! {
+            biased;
             () = woken.changed() => {}
             () = platform.clock().sleep_until(until) => {}
         }
