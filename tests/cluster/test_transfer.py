@@ -1,7 +1,11 @@
 """A cloud as a file: from engine to engine, and backed up while it works."""
 
+import io
+import json
+import random
 import subprocess
 import threading
+import zipfile
 
 from harness import BINARY, Node
 
@@ -12,6 +16,15 @@ def admin(*args, ok=True):
     return done.stdout if ok else done.stderr
 
 
+def package():
+    """A function's archive of more than two of the parts that large objects are moved in."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as files:
+        files.writestr("f.py", "def handler(event, context):\n    return len(open('ballast', 'rb').read())\n")
+        files.writestr("ballast", random.Random(1).randbytes(1_300_000))
+    return archive.getvalue()
+
+
 def fill(node):
     """A bit of everything; returns what is to be found again."""
     sqs, iam = node.client("sqs"), node.client("iam")
@@ -19,6 +32,11 @@ def fill(node):
     key = iam.create_access_key(UserName="ann")["AccessKey"]
     policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sqs:*","Resource":"*"}]}'
     iam.put_user_policy(UserName="ann", PolicyName="p", PolicyDocument=policy)
+    trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+    role = iam.create_role(RoleName="function", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    node.client("lambda").create_function(
+        FunctionName="moved", Runtime="python3.12", Role=role, Handler="f.handler", Code={"ZipFile": package()}
+    )
     standard = sqs.create_queue(QueueName="plain")["QueueUrl"]
     fifo = sqs.create_queue(QueueName="line.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     for number in range(30):
@@ -43,6 +61,8 @@ def verify(node, key):
         for message in received:
             sqs.delete_message(QueueUrl=fifo, ReceiptHandle=message["ReceiptHandle"])
     assert line == [str(number) for number in range(31)]
+    answer = node.client("lambda").invoke(FunctionName="moved")
+    assert json.load(answer["Payload"]) == 1_300_000
     user = node.client("iam").get_user(UserName="ann")["User"]
     assert user["Tags"] == [{"Key": "team", "Value": "blue"}]
 

@@ -13,7 +13,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Begins a blob whose name will end in `chance`. Nothing is visible before `Sink::finish`.
     fn create<'a>(
         &'a self,
-        area: &'static str,
+        area: &'a str,
         chance: &'a str,
     ) -> BoxFuture<'a, Result<Box<dyn Sink>, BlobError>>;
 

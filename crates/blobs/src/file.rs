@@ -63,7 +63,7 @@ impl FileBackend {
 impl Backend for FileBackend {
     fn create<'a>(
         &'a self,
-        area: &'static str,
+        area: &'a str,
         chance: &'a str,
     ) -> BoxFuture<'a, Result<Box<dyn Sink>, BlobError>> {
         let folder = self.folder(area, &chance[..2]);

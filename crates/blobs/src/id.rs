@@ -53,6 +53,11 @@ impl BlobId {
         self.parts().1
     }
 
+    /// The digits of chance at its end.
+    pub fn chance(&self) -> &str {
+        &self.name()[TIME..]
+    }
+
     /// Two hex digits of chance: which of 256 folders it lies in.
     pub(crate) fn shard(&self) -> &str {
         &self.name()[TIME..TIME + 2]

@@ -25,7 +25,7 @@ fn lock(map: &Map) -> MutexGuard<'_, BTreeMap<BlobId, Bytes>> {
 impl Backend for MemoryBackend {
     fn create<'a>(
         &'a self,
-        _area: &'static str,
+        _area: &'a str,
         _chance: &'a str,
     ) -> BoxFuture<'a, Result<Box<dyn Sink>, BlobError>> {
         let sink = MemorySink { bytes: BytesMut::new(), map: self.0.clone() };

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use pileus_core::{Clock, Rng};
-use pileus_node::{Engine, NodeConfig, backup, open_store};
+use pileus_node::{Engine, NodeConfig, backup, large_objects, open_store};
 use pileus_platform::{MovableClock, SystemRng};
 use pileus_store::membership::{self, MemberState};
-use pileus_store::transfer::{self, Export, NewFile};
+use pileus_store::transfer::{self, NewFile};
 use pileus_store::{Store, StoreError};
 
 use crate::settings::Up;
@@ -52,7 +52,9 @@ enum Command {
 
 pub fn run(admin: Admin) -> Result<(), String> {
     match admin.command {
-        Command::Export { file, up } => with_store(up, async |store, _| export(&store, &file).await),
+        Command::Export { file, up } => {
+            with_store(up, async |store, config| export(&store, &file, &config).await)
+        }
         Command::Import { file, replace, up } => {
             check(&file)?;
             with_store(up, async |store, config| import(&store, &file, replace, &config).await)
@@ -85,9 +87,9 @@ fn with_store(up: Up, work: impl AsyncFnOnce(Store, NodeConfig) -> Result<(), St
     })
 }
 
-async fn export(store: &Store, file: &Path) -> Result<(), String> {
+async fn export(store: &Store, file: &Path, config: &NodeConfig) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let export = Export::new(store, env!("CARGO_PKG_VERSION")).map_err(|error| failed(&error))?;
+    let export = large_objects::export(config, store).map_err(|error| failed(&error))?;
     let entries = export.to_file(file).await.map_err(|error| failed(&error))?;
     println!("{entries} entries of {} are in {}", store.kv().name(), file.display());
     Ok(())
@@ -99,7 +101,8 @@ async fn import(store: &Store, file: &Path, replace: bool, config: &NodeConfig) 
         return Err(format!("nodes run on this store: stop {} first", running.join(", ")));
     }
     let source = open(file)?;
-    let entries = transfer::import(store, source, replace).await.map_err(|error| match error {
+    let settle = async |store: &Store| large_objects::settle(config, store).await;
+    let entries = transfer::import(store, source, replace, settle).await.map_err(|error| match error {
         transfer::TransferError::NotEmpty(_) => format!("{error}. With --replace that is removed first"),
         other => format!("{}: {other}", file.display()),
     })?;

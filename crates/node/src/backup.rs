@@ -1,5 +1,5 @@
 //! Online backups of an embedded store: a socket in the data directory, which only the node's own user can open. Whoever
-//! connects is sent the store as it is at that moment, in the form of `pileus_store::transfer`.
+//! connects is sent the cloud as it is at that moment, in the form of `pileus_store::transfer`.
 //!
 //! Not a control endpoint: what is sent holds every secret of the cloud.
 
@@ -9,12 +9,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pileus_store::Store;
-use pileus_store::transfer::Export;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::config::{Engine, NodeConfig};
+use crate::large_objects;
 
 /// Where a node of this data directory is asked for a backup.
 pub fn socket(data_dir: &Path) -> PathBuf {
@@ -41,12 +41,12 @@ pub(crate) fn serve(config: &NodeConfig, store: &Store) -> Option<Backups> {
             return None;
         }
     };
-    let store = store.clone();
+    let (config, store) = (config.clone(), store.clone());
     let listening = tokio::spawn(async move {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(send(store.clone(), stream));
+                    tokio::spawn(send(config.clone(), store.clone(), stream));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a request for a backup could not be accepted");
@@ -69,9 +69,9 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn send(store: Store, mut stream: UnixStream) {
+async fn send(config: NodeConfig, store: Store, mut stream: UnixStream) {
     let sent = async {
-        let mut export = Export::new(&store, env!("CARGO_PKG_VERSION")).map_err(io::Error::other)?;
+        let mut export = large_objects::export(&config, &store).map_err(io::Error::other)?;
         while let Some(chunk) = export.next().await.map_err(io::Error::other)? {
             stream.write_all(&chunk).await?;
         }

@@ -8,6 +8,7 @@
 //! | `node.rs`      | `Node`: opens the store, builds the platform, starts and stops it all  |
 //! | `member.rs`    | this node among those that share its store                              |
 //! | `backup.rs`     | online backups, for who may write into the data directory               |
+//! | `large_objects.rs` | large objects in files that hold a whole cloud                       |
 //! | `server.rs`    | the listener: HTTP/1.1, h2c and TLS on one port                        |
 //! | `outbound.rs`  | the node's way to the world outside                                    |
 //! | `tls.rs`       | the cloud's own certificate authority                                  |
@@ -17,6 +18,7 @@ pub mod backup;
 mod compose;
 mod config;
 mod control;
+pub mod large_objects;
 mod member;
 mod node;
 mod outbound;

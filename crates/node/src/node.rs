@@ -267,6 +267,11 @@ fn functions_dir(config: &NodeConfig, rng: &dyn Rng) -> PathBuf {
     }
 }
 
+/// Where a node with a directory keeps its large objects.
+pub(crate) fn blobs_dir(config: &NodeConfig) -> PathBuf {
+    config.data_dir.join("blobs")
+}
+
 /// Files below the data directory, which the store's lock guards too; rows where nodes share a database and no disk.
 fn open_blobs(
     config: &NodeConfig,

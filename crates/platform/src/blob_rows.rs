@@ -15,21 +15,42 @@ use bytes::{Bytes, BytesMut};
 use pileus_blobs::backend::{Backend, Sink, Source};
 use pileus_blobs::{BlobError, BlobId};
 use pileus_core::{BoxFuture, Timestamp};
+use pileus_store::transfer::Row;
 use pileus_store::{Batch, Durability, KeyBuilder, KeyRange, KeyReader, Space, Store, StoreError};
 use ring::digest;
 
 const PART: usize = 512 << 10;
 /// What a writer left that began longer ago is nobody's.
 const ABANDONED: Duration = Duration::from_secs(2 * 86_400);
-/// Digits of chance at the end of a name.
-const CHANCE: usize = 20;
 const PAGE: usize = 500;
 
 pub struct BlobRows(Store);
 
 impl BlobRows {
+    /// Bytes of every part but the last.
+    pub const PART: usize = PART;
+
     pub fn new(store: Store) -> BlobRows {
         BlobRows(store)
+    }
+
+    /// How many bytes a blob has; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// `Io`: the store's.
+    pub async fn length(&self, id: &BlobId) -> Result<Option<u64>, BlobError> {
+        let head = self.0.get(Space::Object, &head_key(id)).await.map_err(failed)?;
+        Ok(head.and_then(|head| head[..].try_into().ok()).map(u64::from_be_bytes))
+    }
+
+    /// The row that makes a blob of the parts before it: what an export writes for a blob that lies elsewhere.
+    pub fn head_row(id: &BlobId, length: u64) -> Row {
+        (Space::Object, head_key(id), Bytes::copy_from_slice(&length.to_be_bytes()))
+    }
+
+    /// The row of a part of at most `PART` bytes.
+    pub fn part_row(id: &BlobId, number: u32, bytes: Bytes) -> Row {
+        (Space::Object, part_key(id.area(), id.chance(), number), bytes)
     }
 }
 
@@ -46,7 +67,7 @@ fn parts(area: &str, chance: &str) -> KeyRange {
 }
 
 fn head_key(id: &BlobId) -> Bytes {
-    KeyBuilder::new().raw(b"Bh").str(id.area()).str(shard_of(chance_of(id))).str(id.name()).build()
+    KeyBuilder::new().raw(b"Bh").str(id.area()).str(shard_of(id.chance())).str(id.name()).build()
 }
 
 fn unfinished_key(area: &str, chance: &str) -> Bytes {
@@ -55,11 +76,6 @@ fn unfinished_key(area: &str, chance: &str) -> Bytes {
 
 fn shard_range(tag: &[u8; 2], area: &str, shard: u8) -> KeyRange {
     KeyRange::prefix(KeyBuilder::new().raw(tag).str(area).str(&format!("{shard:02x}")).build())
-}
-
-fn chance_of(id: &BlobId) -> &str {
-    let name = id.name();
-    &name[name.len().saturating_sub(CHANCE)..]
 }
 
 fn shard_of(chance: &str) -> &str {
@@ -87,7 +103,7 @@ async fn remove(store: &Store, mut range: KeyRange) -> Result<(), BlobError> {
 impl Backend for BlobRows {
     fn create<'a>(
         &'a self,
-        area: &'static str,
+        area: &'a str,
         chance: &'a str,
     ) -> BoxFuture<'a, Result<Box<dyn Sink>, BlobError>> {
         Box::pin(async move {
@@ -96,7 +112,7 @@ impl Backend for BlobRows {
             self.0.write(batch, Durability::Relaxed).await.map_err(failed)?;
             let sink = RowSink {
                 store: self.0.clone(),
-                area,
+                area: area.to_owned(),
                 chance: chance.to_owned(),
                 buffer: BytesMut::new(),
                 parts: 0,
@@ -114,11 +130,9 @@ impl Backend for BlobRows {
         range: Range<u64>,
     ) -> BoxFuture<'a, Result<Box<dyn Source>, BlobError>> {
         Box::pin(async move {
-            let head = self.0.get(Space::Object, &head_key(id)).await.map_err(failed)?;
-            let head = head.ok_or_else(|| BlobError::NotFound(id.clone()))?;
-            let found = <[u8; 8]>::try_from(&head[..]).map(u64::from_be_bytes).ok();
-            if found != Some(length) {
-                let detail = format!("it has {found:?} bytes, not {length}");
+            let found = self.length(id).await?.ok_or_else(|| BlobError::NotFound(id.clone()))?;
+            if found != length {
+                let detail = format!("it has {found} bytes, not {length}");
                 return Err(BlobError::Corrupt { id: id.clone(), detail });
             }
             Ok(Box::new(RowSource { store: self.0.clone(), id: id.clone(), rest: range }) as Box<dyn Source>)
@@ -129,7 +143,7 @@ impl Backend for BlobRows {
         Box::pin(async move {
             let batch = Batch::new().delete(Space::Object, head_key(id));
             self.0.write(batch, Durability::Durable).await.map_err(failed)?;
-            remove(&self.0, parts(id.area(), chance_of(id))).await
+            remove(&self.0, parts(id.area(), id.chance())).await
         })
     }
 
@@ -191,7 +205,7 @@ impl Backend for BlobRows {
 /// A blob being written. What an unfinished one leaves goes with a sweep, once it is old.
 struct RowSink {
     store: Store,
-    area: &'static str,
+    area: String,
     chance: String,
     buffer: BytesMut,
     parts: u32,
@@ -204,7 +218,7 @@ impl RowSink {
         let part = self.buffer.split_to(length).freeze();
         self.sum.update(&part);
         self.length += part.len() as u64;
-        let batch = Batch::new().put(Space::Object, part_key(self.area, &self.chance, self.parts), part);
+        let batch = Batch::new().put(Space::Object, part_key(&self.area, &self.chance, self.parts), part);
         self.parts += 1;
         // The head's commit is durable, and with it all that came before.
         self.store.write(batch, Durability::Relaxed).await.map(|_| ()).map_err(failed)
@@ -230,7 +244,7 @@ impl Sink for RowSink {
             }
             let batch = Batch::new()
                 .put(Space::Object, head_key(&id), self.length.to_be_bytes().to_vec())
-                .delete(Space::Object, unfinished_key(self.area, &self.chance));
+                .delete(Space::Object, unfinished_key(&self.area, &self.chance));
             self.store.write(batch, Durability::Durable).await.map_err(failed)?;
             let sum = self.sum.clone().finish();
             Ok(sum.as_ref().try_into().expect("SHA-256 has 32 bytes"))
@@ -253,7 +267,7 @@ impl Source for RowSource {
             let damaged =
                 |detail: &str| BlobError::Corrupt { id: self.id.clone(), detail: detail.to_owned() };
             let number = u32::try_from(self.rest.start / PART as u64).map_err(|_| damaged("too long"))?;
-            let key = part_key(self.id.area(), chance_of(&self.id), number);
+            let key = part_key(self.id.area(), self.id.chance(), number);
             let part = self.store.get(Space::Object, &key).await.map_err(failed)?;
             let part = part.ok_or_else(|| damaged("a part is missing"))?;
             let start = (self.rest.start % PART as u64) as usize;

@@ -242,7 +242,7 @@ mod tests {
     fn a_node_alone_does_everything_and_one_that_is_leaving_nothing() {
         assert!(View::Alone.is_mine("x"));
         let cluster = Cluster::default();
-        let mut place = |view| {
+        let place = |view| {
             cluster.set(view);
             cluster.place()
         };

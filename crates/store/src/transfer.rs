@@ -10,12 +10,11 @@ use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use pileus_core::BoxFuture;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Batch, Direction, Durability, KeyRange, Limits, Page, Read, Space, Store, StoreError, Stored, table,
-};
+use crate::{Batch, Direction, Durability, KeyRange, Limits, Read, Space, Store, StoreError, Stored, table};
 
 const MAGIC: &[u8; 14] = b"pileus-export\n";
 const FORMAT: u32 = 1;
@@ -59,9 +58,16 @@ pub enum TransferError {
     Store(#[from] StoreError),
 }
 
+/// What a cloud keeps beside its store, as rows of the file. The target's store is given them like any other row.
+pub trait Beside: Send {
+    /// The next row; `None` after the last.
+    fn next(&mut self) -> BoxFuture<'_, io::Result<Option<Row>>>;
+}
+
 /// The bytes of a file, chunk by chunk, of one moment of a store that may go on changing.
 pub struct Export {
     snapshot: Arc<dyn Read>,
+    beside: Option<Box<dyn Beside>>,
     /// Where the next chunk begins; `None` when the end has been given out.
     next: Option<(usize, KeyRange)>,
     header: Option<Header>,
@@ -78,6 +84,7 @@ impl Export {
         };
         Ok(Export {
             snapshot: store.kv().snapshot()?,
+            beside: None,
             next: Some((0, KeyRange::default())),
             header: Some(header),
             entries: 0,
@@ -85,12 +92,19 @@ impl Export {
         })
     }
 
+    /// The same with rows behind the store's.
+    pub fn beside(self, rows: impl Beside + 'static) -> Export {
+        Export { beside: Some(Box::new(rows)), ..self }
+    }
+
     /// Entries given out so far.
     pub fn entries(&self) -> u64 {
         self.entries
     }
 
-    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+    /// # Errors
+    /// `Store`; `File`: what lies beside the store cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, TransferError> {
         if let Some(header) = self.header.take() {
             let header = table::encode(&header)?;
             let mut bytes = BytesMut::from(&MAGIC[..]);
@@ -101,6 +115,10 @@ impl Export {
         }
         while let Some((place, range)) = self.next.take() {
             let Some(&space) = Space::ALL.get(place) else {
+                if let Some(chunk) = self.next_beside().await? {
+                    self.next = Some((place, range));
+                    return Ok(Some(chunk));
+                }
                 let mut end = BytesMut::new();
                 end.put_u32(0);
                 end.put_u64(self.entries);
@@ -113,7 +131,9 @@ impl Export {
                 Some(last) if page.more => Some((place, range.after(&last.key))),
                 _ => Some((place + 1, KeyRange::default())),
             };
-            if let Some(chunk) = self.chunk(space, page) {
+            let rows = page.entries.into_iter().map(|entry| (space, entry.key, entry.value));
+            let rows = rows.filter(|(space, key, _)| is_of_the_cloud(*space, key)).collect();
+            if let Some(chunk) = self.chunk(rows) {
                 return Ok(Some(self.hashed(chunk)));
             }
         }
@@ -134,22 +154,27 @@ impl Export {
         Ok(self.entries)
     }
 
-    fn chunk(&mut self, space: Space, page: Page) -> Option<BytesMut> {
-        let kept: Vec<_> =
-            page.entries.into_iter().filter(|entry| is_of_the_cloud(space, &entry.key)).collect();
-        if kept.is_empty() {
+    async fn next_beside(&mut self) -> Result<Option<Bytes>, TransferError> {
+        let Some(beside) = &mut self.beside else { return Ok(None) };
+        let Some(row) = beside.next().await? else { return Ok(None) };
+        let chunk = self.chunk(vec![row]);
+        Ok(chunk.map(|chunk| self.hashed(chunk)))
+    }
+
+    fn chunk(&mut self, rows: Vec<Row>) -> Option<BytesMut> {
+        if rows.is_empty() {
             return None;
         }
-        self.entries += kept.len() as u64;
-        let size: usize = kept.iter().map(|entry| 9 + entry.key.len() + entry.value.len()).sum();
+        self.entries += rows.len() as u64;
+        let size: usize = rows.iter().map(|(_, key, value)| 9 + key.len() + value.len()).sum();
         let mut chunk = BytesMut::with_capacity(4 + size);
         chunk.put_u32(size as u32);
-        for entry in kept {
+        for (space, key, value) in rows {
             chunk.put_u8(space as u8);
-            chunk.put_u32(entry.key.len() as u32);
-            chunk.put_slice(&entry.key);
-            chunk.put_u32(entry.value.len() as u32);
-            chunk.put_slice(&entry.value);
+            chunk.put_u32(key.len() as u32);
+            chunk.put_slice(&key);
+            chunk.put_u32(value.len() as u32);
+            chunk.put_slice(&value);
         }
         Some(chunk)
     }
@@ -209,7 +234,7 @@ pub fn check(source: impl io::Read) -> Result<(Header, u64), TransferError> {
 }
 
 /// Space, key, value.
-type Row = (Space, Bytes, Bytes);
+pub type Row = (Space, Bytes, Bytes);
 
 struct Reader<R> {
     source: R,
@@ -299,11 +324,17 @@ fn entry(chunk: &mut Bytes) -> Option<Row> {
 }
 
 /// Fills a store from a file that `check` has found whole. What the store holds is refused, or removed with `replace`.
-/// No node may run on it.
+/// No node may run on it. `settle` takes from the rows what belongs beside this store; the import counts as unfinished
+/// until it is done.
 ///
 /// # Errors
-/// `NotEmpty`; and those of `check`.
-pub async fn import(store: &Store, source: impl io::Read, replace: bool) -> Result<u64, TransferError> {
+/// `NotEmpty`; and those of `check` and `settle`.
+pub async fn import(
+    store: &Store,
+    source: impl io::Read,
+    replace: bool,
+    settle: impl AsyncFnOnce(&Store) -> Result<(), TransferError>,
+) -> Result<u64, TransferError> {
     let mut reader = Reader::open(source)?;
     if let Some(what) = contents(store).await?.filter(|_| !replace) {
         return Err(TransferError::NotEmpty(what));
@@ -326,6 +357,7 @@ pub async fn import(store: &Store, source: impl io::Read, replace: bool) -> Resu
         }
         store.write(batch, Durability::Relaxed).await?;
     }
+    settle(store).await?;
     store.write(Batch::new().delete(Space::Sys, UNFINISHED), Durability::Durable).await?;
     Ok(reader.entries)
 }

@@ -3,6 +3,10 @@ use std::time::Duration;
 use super::*;
 use crate::testing;
 
+async fn nothing_beside(_: &Store) -> Result<(), TransferError> {
+    Ok(())
+}
+
 async fn exported(store: &Store) -> Vec<u8> {
     let mut export = Export::new(store, "1.0").unwrap();
     let mut file = Vec::new();
@@ -53,7 +57,7 @@ async fn what_is_exported_and_imported_is_the_same_cloud() {
     let (header, entries) = check(&file[..]).unwrap();
     assert_eq!((header.release.as_str(), header.engine.as_str()), ("1.0", "memory"));
     let (target, _) = testing::memory().unwrap();
-    assert_eq!(import(&target, &file[..], false).await.unwrap(), entries);
+    assert_eq!(import(&target, &file[..], false, nothing_beside).await.unwrap(), entries);
     assert_eq!(rows(&target).await, rows(&source).await);
     assert_eq!(rows(&target).await.len() as u64, entries);
     assert!(!is_unfinished(&target).await.unwrap());
@@ -78,7 +82,7 @@ async fn an_export_shows_one_moment_of_a_store_that_goes_on_changing() {
         source.write(batch, Durability::Durable).await.unwrap();
     }
     let (target, _) = testing::memory().unwrap();
-    import(&target, &file[..], false).await.unwrap();
+    import(&target, &file[..], false, nothing_beside).await.unwrap();
     assert_eq!(rows(&target).await, before);
 }
 
@@ -88,10 +92,10 @@ async fn a_store_that_holds_something_is_refused_unless_it_is_to_be_replaced() {
     let (target, _) = testing::memory().unwrap();
     let own = Batch::new().put(Space::Items, "mine", "x").put(Space::Sys, "node/session-key", "y");
     target.write(own, Durability::Durable).await.unwrap();
-    let refused = import(&target, &file[..], false).await.unwrap_err();
+    let refused = import(&target, &file[..], false, nothing_beside).await.unwrap_err();
     assert!(matches!(&refused, TransferError::NotEmpty(what) if what.contains("\"items\"")), "{refused}");
     assert!(target.get(Space::Items, b"mine").await.unwrap().is_some());
-    import(&target, &file[..], true).await.unwrap();
+    import(&target, &file[..], true, nothing_beside).await.unwrap();
     assert!(target.get(Space::Items, b"mine").await.unwrap().is_none());
     assert!(target.get(Space::Sys, b"node/session-key").await.unwrap().is_none());
 }
@@ -100,12 +104,12 @@ async fn a_store_that_holds_something_is_refused_unless_it_is_to_be_replaced() {
 async fn an_import_that_was_interrupted_is_known() {
     let file = exported(&filled().await).await;
     let (target, _) = testing::memory().unwrap();
-    let broken = import(&target, &file[..file.len() / 2], false).await;
+    let broken = import(&target, &file[..file.len() / 2], false, nothing_beside).await;
     assert!(matches!(broken, Err(TransferError::Cut)), "{broken:?}");
     assert!(is_unfinished(&target).await.unwrap());
-    let refused = import(&target, &file[..], false).await.unwrap_err().to_string();
+    let refused = import(&target, &file[..], false, nothing_beside).await.unwrap_err().to_string();
     assert!(refused.contains("interrupted"), "{refused}");
-    import(&target, &file[..], true).await.unwrap();
+    import(&target, &file[..], true, nothing_beside).await.unwrap();
     assert!(!is_unfinished(&target).await.unwrap());
 }
 
