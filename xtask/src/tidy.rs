@@ -112,10 +112,10 @@ fn words(file: &Path, text: &str, faults: &mut Vec<String>) {
 }
 
 fn lints(file: &Path, text: &str, faults: &mut Vec<String>) {
-    // `fuzz` is a workspace of its own.
-    let is_crate = file.ends_with("Cargo.toml")
-        && !file.starts_with("fuzz")
-        && file.parent().is_some_and(|dir| dir != Path::new(""));
+    // These are workspaces of their own.
+    let is_apart = file.starts_with("fuzz") || file.starts_with("tests/rust");
+    let is_crate =
+        file.ends_with("Cargo.toml") && !is_apart && file.parent().is_some_and(|dir| dir != Path::new(""));
     if is_crate && text.contains("[package]") && !text.contains("[lints]\nworkspace = true") {
         faults.push(format!("{}: without the workspace's lints", file.display()));
     }
