@@ -25,6 +25,7 @@ pub fn run(_: Doctor) -> Result<(), String> {
         landlock(),
         descriptors(),
         interpreters(),
+        isolation(),
     ];
     for finding in &findings {
         let mark = if finding.advice.is_some() { "!" } else { "ok" };
@@ -148,6 +149,35 @@ fn interpreters() -> Finding {
     let advice =
         found.is_empty().then(|| "no interpreter is on the PATH: only compiled functions can run".to_owned());
     Finding { subject: "interpreters", seen: found.join(" "), advice }
+}
+
+/// Tried rather than guessed: one whole sandbox is made and thrown away.
+fn isolation() -> Finding {
+    use std::sync::Arc;
+    let dir = std::env::temp_dir().join(format!("pileus-doctor-{}", std::process::id()));
+    let ids = pileus_core::Ids::new(Arc::new(pileus_platform::SystemRng::new()));
+    let clock = Arc::new(pileus_platform::MovableClock::system());
+    let config = pileus_sandbox::EngineConfig::new(dir.clone(), clock, ids);
+    let tried =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map(|runtime| {
+            runtime.block_on(async {
+                let engine = pileus_sandbox::Engine::start(config).await?;
+                engine.stop().await;
+                Ok::<_, pileus_sandbox::EngineError>(engine.report())
+            })
+        });
+    let _ = fs::remove_dir_all(&dir); // what is left of it is the system's to clear away
+    let (seen, advice) = match tried {
+        Ok(Ok(report)) => {
+            let level = report.level;
+            let advice = (level < pileus_sandbox::Level::Full)
+                .then(|| report.not_stronger.map_or(String::new(), |why| format!("no stronger: {why}")));
+            (format!("{} {}; cgroups {}", level.name(), level.describe(), report.cgroups), advice)
+        }
+        Ok(Err(error)) => ("none".to_owned(), Some(error.to_string())),
+        Err(error) => ("not tried".to_owned(), Some(error.to_string())),
+    };
+    Finding { subject: "isolation", seen, advice }
 }
 
 fn status_field(name: &str) -> String {

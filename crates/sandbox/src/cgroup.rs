@@ -157,8 +157,15 @@ fn sweep(all: &Path) {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.split('-').next()?.parse::<u32>().ok());
         if pid.is_some_and(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists()) {
-            kill_all(&entry.path());
-            remove_tree(&entry.path());
+            // What was killed leaves its group a moment later.
+            for _ in 0..100 {
+                kill_all(&entry.path());
+                remove_tree(&entry.path());
+                if !entry.path().exists() {
+                    break;
+                }
+                crate::sys::pause_ms(5);
+            }
         }
     }
 }
