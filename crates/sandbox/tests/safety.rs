@@ -143,10 +143,7 @@ async fn bombs_end_as_aws_would_report_them_and_leave_no_trace() {
 async fn nothing_outlives_its_environment_not_even_a_daemon() {
     let bench = Bench::start().await;
     let mark = format!("outlive-{}", std::process::id());
-    let source = format!(
-        "import os, time\ndef handler(e, c):\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0:\n            os.execvp('sleep', ['sleep', '1000', ][:1] + ['1234{}'])\n        os._exit(0)\n    time.sleep(0.2)\n    return True\n",
-        std::process::id()
-    );
+    let source = daemon(&format!("1234{}", std::process::id()));
     let spec = bench.python(&mark, &source);
     assert_eq!(bench.call(&spec, "{}").await, "true");
     let wanted = format!("1234{}", std::process::id());
@@ -161,6 +158,23 @@ async fn nothing_outlives_its_environment_not_even_a_daemon() {
     bench.engine.stop().await;
 }
 
+/// A function that leaves a process in a session of its own. `Popen` returns once that runs its program.
+fn daemon(seconds: &str) -> String {
+    format!(
+        "import subprocess\ndef handler(e, c):\n    subprocess.Popen(['sleep', '{seconds}'], start_new_session=True)\n    return True\n"
+    )
+}
+
+/// Ends the process that it holds, also when a test fails.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Processes of the machine whose command line holds `text`, this test's own excepted.
 fn running(text: &str) -> usize {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
@@ -173,9 +187,7 @@ fn running(text: &str) -> usize {
 async fn the_engine_that_is_killed() {
     let Ok(mark) = std::env::var("PILEUS_TEST_MARK") else { return };
     let bench = Bench::start().await;
-    let source = format!(
-        "import os\ndef handler(e, c):\n    if os.fork() == 0:\n        os.setsid()\n        os.execvp('sleep', ['sleep', '{mark}'])\n    return True\n"
-    );
+    let source = daemon(&mark);
     let spec = bench.python("orphan", &source);
     assert_eq!(bench.call(&spec, "{}").await, "true");
     std::future::pending::<()>().await;
@@ -184,12 +196,14 @@ async fn the_engine_that_is_killed() {
 #[tokio::test]
 async fn an_engine_that_is_killed_leaves_nothing_behind() {
     let mark = format!("5678{}", std::process::id());
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_engine_that_is_killed"])
         .env("PILEUS_TEST_MARK", &mark)
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    let of_child = format!("{}-", child.id());
+    let child = Killed(child);
     let wait = |wanted: usize| {
         let mark = mark.clone();
         let reached = async move {
@@ -200,8 +214,7 @@ async fn an_engine_that_is_killed_leaves_nothing_behind() {
         tokio::time::timeout(Duration::from_secs(20), reached)
     };
     wait(1).await.expect("the function's process runs");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     wait(0).await.expect("it ends with the engine");
     // The next engine clears away the folders of the limits.
     Bench::start().await.engine.stop().await;
@@ -211,7 +224,6 @@ async fn an_engine_that_is_killed_leaves_nothing_behind() {
         .filter_map(|line| line.split(':').nth(2))
         .map(|path| format!("/sys/fs/cgroup/memory{path}/pileus"));
     for dir in groups.filter(|dir| std::path::Path::new(dir).exists()) {
-        let of_child = format!("{}-", child.id());
         let stale = std::fs::read_dir(&dir)
             .unwrap()
             .flatten()
