@@ -94,14 +94,21 @@ async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
 
     let raw_rate = raw_group_commit(&dir.join("raw"), args.clients, seconds).await?;
 
-    let node = process::pileus(binary, &dir.join("node"), "fjall", process::free_port()?).await?;
+    // Each load on a node of its own: none pays for sorting what another has left behind.
+    let node = fresh(binary, dir, "identity").await?;
     let (first_answer, idle) = (node.first_answer, node.rss_mib());
     let identity = load::run(&node, Scenario::CallerIdentity, args.clients, seconds).await?;
     identity.print("sts GetCallerIdentity");
+    drop(node);
+    let node = fresh(binary, dir, "send").await?;
     let send = load::run(&node, Scenario::SqsSend, args.clients, seconds).await?;
     send.print("sqs SendMessage 1 KB, durable");
+    drop(node);
+    let node = fresh(binary, dir, "cycle").await?;
     let cycle = load::run(&node, Scenario::SqsCycle, args.clients, seconds).await?;
     cycle.print("sqs send + receive + delete");
+    drop(node);
+    let node = fresh(binary, dir, "wake").await?;
     let wake = load::long_poll_wake(&node, 200).await?;
 
     println!();
@@ -125,6 +132,10 @@ async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
+async fn fresh(binary: &Path, dir: &Path, name: &str) -> Result<Process, String> {
+    process::pileus(binary, &dir.join(name), "fjall", process::free_port()?).await
+}
+
 /// Memory, and what a receive costs, with a few messages queued and with many.
 async fn deep(args: &Args, node: &Process, seconds: Duration) -> Result<(), String> {
     // As many as one run can take, and then as many as were asked for.
@@ -141,7 +152,7 @@ async fn deep(args: &Args, node: &Process, seconds: Duration) -> Result<(), Stri
 
 /// One load alone, for a profiler to look at.
 async fn one(args: &Args, binary: &Path, dir: &Path, only: &str, seconds: Duration) -> Result<(), String> {
-    let node = process::pileus(binary, &dir.join("node"), "fjall", process::free_port()?).await?;
+    let node = fresh(binary, dir, "node").await?;
     let scenario = match only {
         "identity" => Scenario::CallerIdentity,
         "send" => Scenario::SqsSend,

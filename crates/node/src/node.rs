@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -23,20 +23,23 @@ use crate::compose::{Parts, compose};
 use crate::config::{Engine, NodeConfig};
 use crate::member::{self, Joined};
 use crate::outbound::HttpsClient;
-use crate::{server, tls};
+use crate::server::{self, Door};
+use crate::tls;
 
 /// A running node.
 pub struct Node {
     shared: Arc<Shared>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
+    serving: [JoinHandle<()>; 2],
     _backups: Option<Backups>,
 }
 
 /// What connections reach.
 pub(crate) struct Shared {
     pub(crate) config: NodeConfig,
+    /// Where functions reach this node.
+    endpoint: SocketAddr,
     pub(crate) clock: MovableClock,
     /// The certificate of the cloud's own authority; `None` without TLS.
     pub(crate) ca_pem: Option<String>,
@@ -94,6 +97,7 @@ impl Node {
             _ => StartError::Listen(config.listen, error),
         })?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
+        let (for_functions, endpoint) = for_functions().await?;
         let clock = MovableClock::system();
         let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
         let store = open_store(&config, Arc::new(clock.clone()), rng.clone()).await?;
@@ -111,11 +115,13 @@ impl Node {
         let config = NodeConfig { listen: address, ..config };
         let joined = member::join(&config, &store, rng.as_ref()).await?;
         let backups = backup::serve(&config, &store);
-        let running = Running::start(&config, &clock, &rng, &store, &blobs).await?;
+        let running = Running::start(&config, endpoint, &clock, &rng, &store, &blobs).await?;
         let running = RwLock::new(running);
-        let shared = Arc::new(Shared { config, clock, ca_pem, store, blobs, rng, joined, running });
+        let shared = Arc::new(Shared { config, endpoint, clock, ca_pem, store, blobs, rng, joined, running });
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(server::serve(listener, acceptor, shared.clone(), stopped));
+        let functions = server::serve(for_functions, Door::Functions, None, shared.clone(), stopped.clone());
+        let public = server::serve(listener, Door::Public, acceptor, shared.clone(), stopped);
+        let serving = [tokio::spawn(public), tokio::spawn(functions)];
         Ok(Node { shared, address, stop, serving, _backups: backups })
     }
 
@@ -150,8 +156,10 @@ impl Node {
             member::release_leases(&self.shared.store).await;
         }
         self.stop.send_replace(true);
-        if let Err(error) = self.serving.await {
-            tracing::error!(%error, "the listener did not end well");
+        for serving in self.serving {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "a listener did not end well");
+            }
         }
         pileus_svc_lambda::stop(&self.shared.platform()).await;
         if let Some(joined) = &self.shared.joined {
@@ -179,7 +187,9 @@ impl Shared {
     pub(crate) async fn reset(&self) -> Result<(), StartError> {
         transfer::wipe(&self.store).await?;
         self.blobs.clear().await?;
-        let running = Running::start(&self.config, &self.clock, &self.rng, &self.store, &self.blobs).await?;
+        let running =
+            Running::start(&self.config, self.endpoint, &self.clock, &self.rng, &self.store, &self.blobs)
+                .await?;
         let before = self.platform();
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;
         pileus_svc_lambda::stop(&before).await;
@@ -198,6 +208,7 @@ impl Shared {
 impl Running {
     async fn start(
         config: &NodeConfig,
+        endpoint: SocketAddr,
         clock: &MovableClock,
         rng: &Arc<dyn Rng>,
         store: &Store,
@@ -212,11 +223,10 @@ impl Running {
         };
         let platform = compose(config, parts).await?;
         let dir = functions_dir(config, rng.as_ref());
-        let endpoint = Some(on_this_machine(config.listen));
         let setup = pileus_svc_lambda::Setup {
             dir,
             is_ours_alone: config.engine == Engine::Memory,
-            endpoint,
+            endpoint: Some(endpoint),
             isolation: pileus_svc_lambda::Isolation::Best,
         };
         pileus_svc_lambda::configure(&platform, setup);
@@ -224,6 +234,14 @@ impl Running {
         platform.start_workers(&mut workers);
         Ok(Running { platform, workers })
     }
+}
+
+/// A listener for this node's own functions: without TLS, without control endpoints, unseen from other machines.
+async fn for_functions() -> Result<(TcpListener, SocketAddr), StartError> {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = TcpListener::bind(anywhere).await.map_err(|error| StartError::Listen(anywhere, error))?;
+    let address = listener.local_addr().map_err(|error| StartError::Listen(anywhere, error))?;
+    Ok((listener, address))
 }
 
 /// Opens the store that `config` names.
@@ -248,15 +266,6 @@ pub async fn open_store(
         Engine::Postgres(url) => pileus_store_postgres::open(&url.0, rng.clone()).await?,
     };
     Ok(Store::new(kv, clock, rng))
-}
-
-/// An address that listens everywhere is reached by the loopback.
-fn on_this_machine(listen: SocketAddr) -> SocketAddr {
-    match (listen.ip().is_unspecified(), listen.is_ipv4()) {
-        (false, _) => listen,
-        (true, true) => SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), listen.port()),
-        (true, false) => SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), listen.port()),
-    }
 }
 
 /// Where this node unpacks functions: with nothing kept, a folder of the process's own.

@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use pileus_platform::body::Body;
-use pileus_platform::pipeline::Inbound;
+use pileus_platform::pipeline::{self, Inbound};
 use pileus_wire::protocol::{self, ResponseBody};
 use pileus_wire::value::{BoxStream, ByteStream};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,9 +43,19 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 type ReplyBody = Either<Full<Bytes>, StreamBody<BoxStream<Frame<Bytes>, io::Error>>>;
 
+/// Who comes in by a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Clients, and the operator.
+    Public,
+    /// Functions of this node: they may call services and nothing else.
+    Functions,
+}
+
 /// Accepts connections until `stop` turns true, then lets the open ones finish.
 pub(crate) async fn serve(
     listener: TcpListener,
+    door: Door,
     tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
@@ -56,7 +66,7 @@ pub(crate) async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let (shared, tls, stop) = (shared.clone(), tls.clone(), stop.clone());
-                    connections.spawn(connection(stream, peer, tls, shared, stop));
+                    connections.spawn(connection(stream, peer, door, tls, shared, stop));
                 }
                 // Out of descriptors or a connection that was reset before we took it: neither ends the node.
                 Err(error) => {
@@ -78,6 +88,7 @@ pub(crate) async fn serve(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    door: Door,
     tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
@@ -88,12 +99,12 @@ async fn connection(
     match (peeked, tls) {
         (Ok(Ok(1)), Some(tls)) if first[0] == TLS_HANDSHAKE => {
             match tokio::time::timeout(HEADER_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => requests(stream, peer, true, shared, stop).await,
+                Ok(Ok(stream)) => requests(stream, peer, door, true, shared, stop).await,
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
             }
         }
-        (Ok(Ok(1)), _) => requests(stream, peer, false, shared, stop).await,
+        (Ok(Ok(1)), _) => requests(stream, peer, door, false, shared, stop).await,
         // Closed before it said anything.
         _ => {}
     }
@@ -102,6 +113,7 @@ async fn connection(
 async fn requests<S>(
     stream: S,
     peer: SocketAddr,
+    door: Door,
     is_secure: bool,
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
@@ -113,7 +125,7 @@ async fn requests<S>(
     server.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(64 << 10);
     let service = service_fn(move |request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer(&shared, request, peer, is_secure).await) }
+        async move { Ok::<_, Infallible>(answer(&shared, request, peer, door, is_secure).await) }
     });
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -149,6 +161,7 @@ async fn answer(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     peer: SocketAddr,
+    door: Door,
     is_secure: bool,
 ) -> Response<ReplyBody> {
     let (mut parts, incoming) = request.into_parts();
@@ -170,7 +183,10 @@ async fn answer(
         peer: Some(peer),
         is_secure,
     };
-    into_http(control::or_pipeline(shared, inbound).await)
+    into_http(match door {
+        Door::Public => control::or_pipeline(shared, inbound).await,
+        Door::Functions => pipeline::handle(&shared.platform(), inbound).await,
+    })
 }
 
 /// A body that reads itself to its end once nobody wants it.
