@@ -212,7 +212,7 @@ async fn keep(store: &Store, lease: &Lease) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use crate::{Batch, Durability, Space, testing};
     use std::collections::BTreeMap;
     use std::sync::Mutex;
 
@@ -282,9 +282,12 @@ mod tests {
                     return;
                 }
                 clock.advance(Duration::from_millis(step));
-                tokio::task::yield_now().await;
+                // Commits are answered in order: by then, those of before have been.
+                let turn = Batch::new().put(Space::Sys, "turn", "");
+                store.write(turn, Durability::Relaxed).await.unwrap();
             }
-            panic!("{:?} and not {wanted:?}", running.lock().unwrap());
+            let found = running.lock().unwrap().clone();
+            panic!("{found:?} and not {wanted:?}");
         };
         let all: Vec<u16> = (0..8).collect();
         until(all.clone(), 0).await;
