@@ -90,9 +90,6 @@ impl<E: Engine> Committer<E> {
                 None => break,
             }
             let mut bytes = batch.first().map_or(0, |(commit, _)| commit.bytes());
-            // Who could run and add to the batch is let go first, once: where the processor is short, a flush then serves
-            // half as many commits again, and where it is not, this costs nothing.
-            let mut has_waited = false;
             while closing.is_none() && batch.len() < MAX_REQUESTS && bytes < MAX_BYTES {
                 match self.requests.try_recv() {
                     Ok(Message::Commit(commit, reply)) => {
@@ -100,10 +97,6 @@ impl<E: Engine> Committer<E> {
                         batch.push((commit, reply));
                     }
                     Ok(Message::Close(reply)) => closing = Some(reply),
-                    Err(_) if !has_waited => {
-                        has_waited = true;
-                        std::thread::yield_now();
-                    }
                     Err(_) => break,
                 }
             }
