@@ -1,0 +1,6 @@
+//! ApiGatewayManagementApi as types. `gen.rs` is written by `cargo xtask models gen apigatewaymanagementapi` from `ops.txt` and the model.
+
+#[path = "gen.rs"]
+mod generated;
+
+pub use generated::*;
