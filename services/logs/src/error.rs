@@ -35,7 +35,7 @@ pub enum LogsError {
     #[error("{message}")]
     MalformedQuery { message: String, start: usize, end: usize },
     /// What this cloud lacks, by name.
-    #[error("{0} is not implemented.")]
+    #[error("pileus does not do {0} yet. docs/services/logs.md lists what it does.")]
     NotImplemented(String),
     /// A fault of ours.
     #[error(transparent)]

@@ -116,11 +116,11 @@ pub async fn change(
 pub async fn create_log_group(cx: &Cx, input: CreateLogGroupRequest) -> Result<Unit, LogsError> {
     let address = Address::named(cx, &input.log_group_name.unwrap_or_default());
     if input.kms_key_id.is_some() {
-        return Err(LogsError::lacking("Encryption of log groups with KMS keys (kmsKeyId)"));
+        return Err(LogsError::lacking("encryption of log groups with KMS keys (kmsKeyId)"));
     }
     let class = input.log_group_class.unwrap_or_else(|| log_group_class::STANDARD.to_owned());
     if class != log_group_class::STANDARD && class != log_group_class::INFREQUENT_ACCESS {
-        return Err(LogsError::lacking(format!("The log group class {class}")));
+        return Err(LogsError::lacking(format!("the log group class {class}")));
     }
     let record = GroupRecord {
         id: cx.rng().next_u64(),
@@ -296,7 +296,7 @@ pub async fn list_log_groups(
 ) -> Result<ListLogGroupsResponse, LogsError> {
     check_accounts(cx, input.account_identifiers.as_deref(), input.include_linked_accounts)?;
     if input.data_sources.is_some() || input.field_index_names.is_some() {
-        return Err(LogsError::lacking("Listing log groups by data sources or field indexes"));
+        return Err(LogsError::lacking("listing log groups by data sources or field indexes"));
     }
     let tags = input.log_group_tags.unwrap_or_default().into_iter();
     let wanted = Wanted {
@@ -340,7 +340,7 @@ fn check_accounts(cx: &Cx, accounts: Option<&[String]>, linked: Option<bool>) ->
     let other = accounts.unwrap_or_default().iter().find(|account| *account != cx.account().as_str());
     match other {
         Some(_) if linked == Some(true) => {
-            Err(LogsError::lacking("Log groups of linked accounts (accountIdentifiers)"))
+            Err(LogsError::lacking("log groups of linked accounts (accountIdentifiers)"))
         }
         _ => Ok(()),
     }

@@ -41,11 +41,11 @@ impl Stored for MetricFilterRecord {}
 
 pub async fn put_metric_filter(cx: &Cx, input: PutMetricFilterRequest) -> Result<Unit, LogsError> {
     if input.apply_on_transformed_logs == Some(true) {
-        return Err(LogsError::lacking("Metric filters on transformed logs (applyOnTransformedLogs)"));
+        return Err(LogsError::lacking("metric filters on transformed logs (applyOnTransformedLogs)"));
     }
     if input.field_selection_criteria.is_some() || input.emit_system_field_dimensions.is_some() {
         return Err(LogsError::lacking(
-            "Metric filters with field selection criteria or system field dimensions",
+            "metric filters with field selection criteria or system field dimensions",
         ));
     }
     let address = &Address::named(cx, &input.log_group_name.unwrap_or_default());

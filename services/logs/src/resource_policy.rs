@@ -36,7 +36,7 @@ pub async fn put_resource_policy(
     input: PutResourcePolicyRequest,
 ) -> Result<PutResourcePolicyResponse, LogsError> {
     if input.resource_arn.is_some() || input.expected_revision_id.is_some() {
-        return Err(LogsError::lacking("Policies of single log groups (resourceArn)"));
+        return Err(LogsError::lacking("policies of single log groups (resourceArn)"));
     }
     let name = &input.policy_name.filter(|name| !name.is_empty());
     let name = name.as_deref().ok_or_else(|| LogsError::invalid("The policy name must not be empty."))?;
@@ -73,7 +73,7 @@ fn describe(name: String, record: PolicyRecord) -> Described {
 
 pub async fn delete_resource_policy(cx: &Cx, input: DeleteResourcePolicyRequest) -> Result<Unit, LogsError> {
     if input.resource_arn.is_some() || input.expected_revision_id.is_some() {
-        return Err(LogsError::lacking("Policies of single log groups (resourceArn)"));
+        return Err(LogsError::lacking("policies of single log groups (resourceArn)"));
     }
     let name = &input.policy_name.unwrap_or_default();
     let (account, region) = (cx.account(), cx.region());
@@ -95,7 +95,7 @@ pub async fn describe_resource_policies(
 ) -> Result<DescribeResourcePoliciesResponse, LogsError> {
     if input.resource_arn.is_some() || input.policy_scope.is_some_and(|scope| scope != policy_scope::ACCOUNT)
     {
-        return Err(LogsError::lacking("Policies of single log groups (resourceArn)"));
+        return Err(LogsError::lacking("policies of single log groups (resourceArn)"));
     }
     let (account, region) = (cx.account(), cx.region());
     let after = page::read(input.next_token.as_deref())?;

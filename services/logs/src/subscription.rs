@@ -224,11 +224,11 @@ pub async fn put_subscription_filter(
     input: PutSubscriptionFilterRequest,
 ) -> Result<Unit, LogsError> {
     if input.apply_on_transformed_logs == Some(true) {
-        return Err(LogsError::lacking("Subscription filters on transformed logs (applyOnTransformedLogs)"));
+        return Err(LogsError::lacking("subscription filters on transformed logs (applyOnTransformedLogs)"));
     }
     if input.field_selection_criteria.is_some() || input.emit_system_fields.is_some() {
         return Err(LogsError::lacking(
-            "Subscription filters with field selection criteria or system fields",
+            "subscription filters with field selection criteria or system fields",
         ));
     }
     let address = &Address::named(cx, &input.log_group_name.unwrap_or_default());
@@ -286,7 +286,7 @@ fn check_destination(cx: &Cx, destination: &str, role: Option<&str>) -> Result<(
             "destinationArn for vendor {vendor} cannot be used without roleArn"
         ))),
         vendor @ ("kinesis" | "firehose" | "logs") => {
-            Err(LogsError::lacking(format!("Delivery of subscriptions to destinations of {vendor}")))
+            Err(LogsError::lacking(format!("delivery of subscriptions to destinations of {vendor}")))
         }
         vendor => Err(LogsError::invalid(format!("destinationArn of vendor {vendor} is not supported"))),
     }

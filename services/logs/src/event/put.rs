@@ -75,7 +75,7 @@ pub async fn put_log_events(cx: &Cx, input: PutLogEventsRequest) -> Result<PutLo
     let address = Address::named(cx, &input.log_group_name.unwrap_or_default());
     let name = input.log_stream_name.unwrap_or_default();
     if input.entity.is_some() {
-        return Err(LogsError::lacking("Entities of log events (entity)"));
+        return Err(LogsError::lacking("entities of log events (entity)"));
     }
     let logs = cx.state::<Logs>();
     let group = logs.group(cx.store(), &address).await?;

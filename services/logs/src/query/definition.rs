@@ -41,7 +41,7 @@ pub async fn put_query_definition(
 ) -> Result<PutQueryDefinitionResponse, LogsError> {
     check_language(input.query_language.as_deref())?;
     if input.parameters.is_some_and(|parameters| !parameters.is_empty()) {
-        return Err(LogsError::lacking("Parameters of saved queries"));
+        return Err(LogsError::lacking("parameters of saved queries"));
     }
     let record = &DefinitionRecord {
         name: input.name.unwrap_or_default(),

@@ -165,7 +165,7 @@ pub async fn start_query(cx: &Cx, input: StartQueryRequest) -> Result<StartQuery
 pub fn check_language(language: Option<&str>) -> Result<(), LogsError> {
     match language {
         None | Some(query_language::CWLI) => Ok(()),
-        Some(other) => Err(LogsError::lacking(format!("The query language {other}"))),
+        Some(other) => Err(LogsError::lacking(format!("the query language {other}"))),
     }
 }
 
