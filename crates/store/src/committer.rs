@@ -3,9 +3,10 @@
 //! It takes all requests that are queued (there is no timer: the previous fsync is the batching window), validates each in
 //! order against the engine plus what this batch has accepted before it, applies the accepted ones as **one** atomic batch
 //! with one fsync, and only then answers all of them, the refused too: a refused transaction that ran again before the
-//! batch is visible would read the same old values and lose again.
+//! batch is visible would read the same old values and lose again. Those that have lost before go first (`turn`).
 
 mod acknowledge;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use pileus_core::Clock;
 use tokio::sync::{mpsc, oneshot};
 
 use self::acknowledge::{Acknowledgement, Acknowledger};
+use self::turn::Turn;
 use crate::engine::{Engine, EngineError};
 use crate::kv::{Change, Check, Direction, KeyRange, RangeCheck, SpaceMap};
 use crate::{Commit, Durability, Outcome, Space, StoreError, Topics, Version};
@@ -25,6 +27,8 @@ const MAX_BYTES: usize = 4 << 20;
 const QUEUE: usize = 1_024;
 /// Versions are reserved in blocks, so that a reopened engine knows a number above all that were given out.
 const VERSION_BLOCK: u64 = 1 << 20;
+/// While commits wait for another's turn, the thread looks this often whether it has ended.
+const TURN: Duration = Duration::from_millis(1);
 /// After a failure the engine is given time before it is opened again.
 const RECOVER_EVERY: Duration = Duration::from_millis(500);
 const VERSION_KEY: &[u8] = b"\0versions";
@@ -50,6 +54,15 @@ pub(crate) struct Committer<E: Engine> {
     reserved: Version,
     /// When the engine failed or was last tried again.
     failed_at: Option<Duration>,
+    turn: Turn,
+}
+
+enum Next {
+    Message(Message),
+    /// Nothing came for a moment.
+    Pause,
+    /// Nothing will come any more.
+    Ended,
 }
 
 type Request = (Commit, oneshot::Sender<Result<Outcome, StoreError>>);
@@ -75,6 +88,7 @@ impl<E: Engine> Committer<E> {
             last_version: reserved,
             reserved,
             failed_at: None,
+            turn: Turn::default(),
         };
         Ok((committer, sender))
     }
@@ -84,22 +98,33 @@ impl<E: Engine> Committer<E> {
         let mut batch: Vec<Request> = Vec::with_capacity(MAX_REQUESTS);
         let mut closing = None;
         while closing.is_none() {
-            match self.requests.blocking_recv() {
-                Some(Message::Commit(commit, reply)) => batch.push((commit, reply)),
-                Some(Message::Close(reply)) => closing = Some(reply),
-                None => break,
+            match self.next() {
+                Next::Message(Message::Commit(commit, reply)) => batch.push((commit, reply)),
+                Next::Message(Message::Close(reply)) => closing = Some(reply),
+                Next::Pause => {}
+                Next::Ended => break,
             }
             let mut bytes = batch.first().map_or(0, |(commit, _)| commit.bytes());
-            while closing.is_none() && batch.len() < MAX_REQUESTS && bytes < MAX_BYTES {
-                match self.requests.try_recv() {
-                    Ok(Message::Commit(commit, reply)) => {
-                        bytes += commit.bytes();
-                        batch.push((commit, reply));
+            // Those who were answered a moment ago are about to come again: let them, so that more share the fsync.
+            for is_last in [false, true] {
+                while closing.is_none() && batch.len() < MAX_REQUESTS && bytes < MAX_BYTES {
+                    match self.requests.try_recv() {
+                        Ok(Message::Commit(commit, reply)) => {
+                            bytes += commit.bytes();
+                            batch.push((commit, reply));
+                        }
+                        Ok(Message::Close(reply)) => closing = Some(reply),
+                        Err(_) => break,
                     }
-                    Ok(Message::Close(reply)) => closing = Some(reply),
-                    Err(_) => break,
+                }
+                if !is_last {
+                    std::thread::yield_now();
                 }
             }
+            if closing.is_some() {
+                self.turn.end_for_all(&mut batch);
+            }
+            self.turn.arrange(&mut batch);
             if !batch.is_empty() {
                 self.commit_batch(&mut batch);
             }
@@ -112,6 +137,21 @@ impl<E: Engine> Committer<E> {
         if let Some(reply) = closing {
             let _ = reply.send(closed);
         }
+    }
+
+    /// What comes next; does not wait for ever while others wait for a turn to end.
+    fn next(&mut self) -> Next {
+        if self.turn.keeps_waiting() {
+            return match self.requests.try_recv() {
+                Ok(message) => Next::Message(message),
+                Err(mpsc::error::TryRecvError::Empty) => {
+                    std::thread::park_timeout(TURN);
+                    Next::Pause
+                }
+                Err(mpsc::error::TryRecvError::Disconnected) => Next::Ended,
+            };
+        }
+        self.requests.blocking_recv().map_or(Next::Ended, Next::Message)
     }
 
     fn commit_batch(&mut self, batch: &mut Vec<Request>) {
@@ -127,6 +167,9 @@ impl<E: Engine> Committer<E> {
                 Ok(outcome) => {
                     if outcome != Outcome::Conflict && commit.durability == Durability::Durable {
                         durability = Durability::Durable;
+                    }
+                    if outcome == Outcome::Conflict {
+                        self.turn.lost(commit);
                     }
                     answers.push(outcome);
                 }

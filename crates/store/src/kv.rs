@@ -247,6 +247,27 @@ pub struct Commit {
     pub writes: Vec<Write>,
     pub notify: Vec<Wake>,
     pub durability: Durability,
+    pub seniority: Seniority,
+}
+
+/// How often the transaction has lost to others. An engine lets those first that have lost more often.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seniority {
+    pub losses: u32,
+    /// Held by a transaction that has lost so often that others have to wait for it, until it is dropped.
+    pub claim: Option<Arc<()>>,
+}
+
+impl Seniority {
+    /// Losses after which others wait.
+    pub const CLAIM: u32 = 8;
+
+    pub fn lose(&mut self) {
+        self.losses += 1;
+        if self.losses >= Seniority::CLAIM && self.claim.is_none() {
+            self.claim = Some(Arc::default());
+        }
+    }
 }
 
 impl Commit {

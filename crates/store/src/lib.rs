@@ -54,7 +54,7 @@ pub use error::StoreError;
 pub use key::{Key, KeyBuilder, KeyError, KeyReader, ToKey};
 pub use kv::{
     Change, Check, Commit, Direction, Durability, Entry, Found, KeyRange, Kv, Limits, Outcome, Page,
-    RangeCheck, Read, Space, Version, Wake, Write,
+    RangeCheck, Read, Seniority, Space, Version, Wake, Write,
 };
 pub use lease::Lease;
 pub use store::{Batch, Store};

@@ -14,12 +14,12 @@ use crate::cluster::Cluster;
 use crate::kv::SpaceMap;
 use crate::txn::{Assumptions, Done};
 use crate::{
-    Change, Commit, Direction, Durability, Found, KeyRange, Kv, Lease, Limits, Outcome, Page, Space,
-    StoreError, Subscription, Topic, Txn, Version, Wake, Write,
+    Change, Commit, Direction, Durability, Found, KeyRange, Kv, Lease, Limits, Outcome, Page, Seniority,
+    Space, StoreError, Subscription, Topic, Txn, Version, Wake, Write,
 };
 
-/// Runs of one transaction before `Contention`. In every batch the first of those who contend for a key succeeds, so this
-/// is also about how many may contend for one key at a time.
+/// Runs of one transaction before `Contention`. In every batch that one of those who contend for a key succeeds which has
+/// lost most often, so this is also about how many may contend for one key at a time.
 const MAX_ATTEMPTS: u32 = 256;
 
 /// The store. Cheap to clone.
@@ -105,11 +105,12 @@ impl Store {
         Fut: Future<Output = Result<T, E>> + Send,
         E: From<StoreError>,
     {
+        let mut seniority = Seniority::default();
         for attempt in 1..=MAX_ATTEMPTS {
             let assumptions = if attempt == 1 { Assumptions::Taken } else { Assumptions::Refused };
             let txn = Txn::new(self.0.kv.clone(), assumptions);
             let answer = run(txn.clone()).await;
-            let Done { commit, fences, has_assumed } = txn.take();
+            let Done { mut commit, fences, has_assumed } = txn.take();
             drop(txn); // And with it the snapshot: an engine may hold a connection for it.
             let is_confirmed_by_commit =
                 answer.is_ok() && !(commit.writes.is_empty() && commit.notify.is_empty());
@@ -119,13 +120,14 @@ impl Store {
                 }
                 return answer;
             }
+            commit.seniority = seniority.clone();
             if let Outcome::Committed(_) = self.0.kv.commit(commit).await? {
                 return answer;
             }
             for (name, token) in fences {
                 self.check_fence(name, token).await?;
             }
-            self.back_off(attempt).await;
+            seniority.lose();
         }
         Err(StoreError::Contention { attempts: MAX_ATTEMPTS }.into())
     }
@@ -136,14 +138,6 @@ impl Store {
             Ok(())
         } else {
             Err(StoreError::Fenced { name })
-        }
-    }
-
-    /// Lets others go first, by chance. It waits for no time: a commit already waits for an fsync, and the injected clock
-    /// may stand still.
-    async fn back_off(&self, attempt: u32) {
-        for _ in 0..self.0.rng.below(u64::from(attempt.min(16))) {
-            tokio::task::yield_now().await;
         }
     }
 

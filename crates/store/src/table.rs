@@ -51,6 +51,12 @@ pub fn read_msgpack<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, StoreError> 
         .map_err(|error| StoreError::corrupt(format!("{}: {error}", std::any::type_name::<V>())))
 }
 
+/// Writes MessagePack with named fields; for a value that stores part of itself so.
+pub fn write_msgpack(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    rmp_serde::to_vec_named(value)
+        .map_err(|error| StoreError::corrupt(format!("a value cannot be written: {error}")))
+}
+
 /// A table. Const: `const QUEUES: Table<(AccountId, Region, String), Queue> = Table::new(Space::Meta, *b"sq");`
 ///
 /// The two bytes of the tag name the service and its table; no two tables in one space share them.

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use pileus_core::BoxFuture;
 
-use crate::kv::SpaceMap;
 use crate::{
     Change, Check, Commit, Direction, Durability, Entry, Found, KeyRange, Kv, Lease, Page, RangeCheck, Read,
-    Space, Store, StoreError, Topic, Version, Wake, Write,
+    Seniority, Space, Store, StoreError, Topic, Version, Wake, Write,
 };
 
 /// What a closure of `Store::transact` reads and writes with. Cheap to clone. Reads see the run's own writes.
@@ -40,13 +39,55 @@ pub(crate) struct Done {
 
 #[derive(Default)]
 struct State {
-    reads: SpaceMap<Option<Version>>,
+    reads: Keyed<Option<Version>>,
     ranges: Vec<RangeCheck>,
-    writes: SpaceMap<Change>,
+    writes: Keyed<Change>,
     notify: Vec<Wake>,
     fences: Vec<(String, Version)>,
     durability: Durability,
     has_assumed: bool,
+}
+
+/// What belongs to keys, in their order. Most transactions have a handful, and none has more than a thousand.
+struct Keyed<V>(Vec<(Space, Bytes, V)>);
+
+impl<V> Default for Keyed<V> {
+    fn default() -> Keyed<V> {
+        Keyed(Vec::new())
+    }
+}
+
+impl<V> Keyed<V> {
+    fn find(&self, space: Space, key: &[u8]) -> Result<usize, usize> {
+        self.0.binary_search_by(|(of, at, _)| of.cmp(&space).then_with(|| at[..].cmp(key)))
+    }
+
+    fn get(&self, space: Space, key: &[u8]) -> Option<&V> {
+        self.find(space, key).ok().map(|place| &self.0[place].2)
+    }
+
+    fn set(&mut self, space: Space, key: Bytes, value: V) {
+        match self.find(space, &key) {
+            Ok(place) => self.0[place].2 = value,
+            Err(place) => self.0.insert(place, (space, key, value)),
+        }
+    }
+
+    /// What is there already stays.
+    fn keep(&mut self, space: Space, key: Bytes, value: V) -> &V {
+        let place = self.find(space, &key).unwrap_or_else(|place| {
+            self.0.insert(place, (space, key, value));
+            place
+        });
+        &self.0[place].2
+    }
+
+    fn range<'a>(&'a self, space: Space, range: &'a KeyRange) -> impl Iterator<Item = (&'a Bytes, &'a V)> {
+        let start = self.find(space, &range.start).unwrap_or_else(|place| place);
+        let rest = self.0[start..].iter();
+        rest.take_while(move |(of, key, _)| *of == space && range.contains(key))
+            .map(|(_, key, value)| (key, value))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,7 +126,7 @@ impl Txn {
             return false;
         }
         state.has_assumed = true;
-        *state.reads.space_mut(space).entry(key.clone()).or_insert(Some(version)) == Some(version)
+        *state.reads.keep(space, key.clone(), Some(version)) == Some(version)
     }
 
     /// Not tracked: for what the outcome does not depend on, or what another tracked read implies.
@@ -126,11 +167,11 @@ impl Txn {
     }
 
     pub fn put(&self, space: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.state().writes.space_mut(space).insert(key.into(), Change::Put(value.into()));
+        self.state().writes.set(space, key.into(), Change::Put(value.into()));
     }
 
     pub fn delete(&self, space: Space, key: impl Into<Bytes>) {
-        self.state().writes.space_mut(space).insert(key.into(), Change::Delete);
+        self.state().writes.set(space, key.into(), Change::Delete);
     }
 
     /// False, and nothing written, if the key exists.
@@ -185,7 +226,7 @@ impl Txn {
             let version = found.as_ref().map(|(_, version)| *version);
             // What was assumed stays: if it was wrong, the run must not commit.
             let mut state = self.state();
-            state.reads.space_mut(space).entry(Bytes::copy_from_slice(key)).or_insert(version);
+            state.reads.keep(space, Bytes::copy_from_slice(key), version);
         }
         Ok(found)
     }
@@ -254,21 +295,22 @@ impl Txn {
     /// What the run wrote and depends on; leaves the transaction empty.
     pub(crate) fn take(&self) -> Done {
         let state = std::mem::take(&mut *self.state());
-        let mut checks: Vec<Check> = Vec::with_capacity(state.reads.len() + state.fences.len());
+        let mut checks: Vec<Check> = Vec::with_capacity(state.reads.0.len() + state.fences.len());
         checks.extend(state.fences.iter().map(|(name, token)| Check {
             space: Space::Sys,
             key: crate::lease::fence_key(name),
             expected: Some(*token),
         }));
-        let reads = state.reads.into_entries();
+        let reads = state.reads.0.into_iter();
         checks.extend(reads.map(|(space, key, expected)| Check { space, key, expected }));
-        let writes = state.writes.into_entries();
+        let writes = state.writes.0.into_iter();
         let commit = Commit {
             checks,
             ranges: state.ranges,
             writes: writes.map(|(space, key, change)| Write { space, key, change }).collect(),
             notify: state.notify,
             durability: state.durability,
+            seniority: Seniority::default(),
         };
         Done { commit, fences: state.fences, has_assumed: state.has_assumed }
     }

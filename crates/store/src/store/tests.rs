@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::testing;
+use crate::{Check, testing};
 
 const A: &[u8] = b"a";
 
@@ -33,6 +33,63 @@ async fn no_increment_is_lost_when_many_tasks_increment_one_key() {
         task.await.unwrap().unwrap();
     }
     assert_eq!(number(store.get(Space::Meta, A).await.unwrap()), 640);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_slow_transaction_does_not_lose_for_ever_to_quick_ones() {
+    let (store, _) = testing::memory().unwrap();
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let quick: Vec<_> = (0..3)
+        .map(|_| {
+            let (store, is_over) = (store.clone(), is_over.clone());
+            tokio::spawn(async move {
+                let mut done = 0;
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    store.transact(|txn| async move { add_one(&txn, A).await }).await?;
+                    done += 1;
+                }
+                Ok::<u64, StoreError>(done)
+            })
+        })
+        .collect();
+    let mut runs = 0;
+    let slow = store.transact(|txn| {
+        runs += 1;
+        let store = store.clone();
+        async move {
+            add_one(&txn, A).await?;
+            // Long enough for others to write what it has read, as long as they may.
+            for _ in 0..10 {
+                store.write(Batch::new().put(Space::Meta, "elsewhere", "x"), Durability::Durable).await?;
+            }
+            Ok::<(), StoreError>(())
+        }
+    });
+    slow.await.unwrap();
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut all = 1;
+    for task in quick {
+        all += task.await.unwrap().unwrap();
+    }
+    assert!(runs <= 2 * Seniority::CLAIM, "{runs} runs");
+    assert_eq!(number(store.get(Space::Meta, A).await.unwrap()), all);
+}
+
+#[tokio::test]
+async fn who_is_gone_keeps_nobody_waiting() {
+    let (store, _) = testing::memory().unwrap();
+    let mut senior = Seniority::default();
+    (0..Seniority::CLAIM).for_each(|_| senior.lose());
+    let stale = Check { space: Space::Meta, key: A.into(), expected: Some(7) };
+    let lost = Commit { checks: vec![stale], seniority: senior.clone(), ..Commit::default() };
+    assert_eq!(store.kv().commit(lost).await.unwrap(), Outcome::Conflict);
+    let gone = async {
+        tokio::task::yield_now().await;
+        drop(senior);
+    };
+    let (write, ()) =
+        tokio::join!(store.write(Batch::new().put(Space::Meta, A, "x"), Durability::Durable), gone);
+    write.unwrap();
 }
 
 #[tokio::test]
