@@ -6,6 +6,7 @@
 
 mod cluster;
 mod floor;
+mod functions;
 mod load;
 mod wire;
 
@@ -34,7 +35,7 @@ pub struct Args {
     /// Measure this binary, instead of building one
     #[arg(long)]
     binary: Option<std::path::PathBuf>,
-    /// Only one load, and no verdicts: identity, send, cycle, wake, cluster, deep (with --messages)
+    /// Only one load, and no verdicts: identity, send, cycle, wake, functions, cluster, deep (with --messages)
     #[arg(long)]
     only: Option<String>,
     /// Nodes on a shared database, as `--only cluster`: an empty database's URL, or `postgres` to have a server started
@@ -158,6 +159,7 @@ async fn one(args: &Args, binary: &Path, dir: &Path, only: &str, seconds: Durati
         "send" => Scenario::SqsSend,
         "cycle" => Scenario::SqsCycle,
         "deep" => return deep(args, &node, seconds).await,
+        "functions" => return functions::run(&node, dir, args.clients, seconds).await,
         "wake" => {
             println!("long-poll wake, p99: {:?}", load::long_poll_wake(&node, 200).await?);
             return Ok(());

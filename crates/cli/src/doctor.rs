@@ -5,6 +5,8 @@ use std::path::Path;
 
 use clap::Args;
 
+use crate::runtimes;
+
 #[derive(Args)]
 pub struct Doctor {}
 
@@ -25,6 +27,7 @@ pub fn run(_: Doctor) -> Result<(), String> {
         landlock(),
         descriptors(),
         interpreters(),
+        sdks(),
         isolation(),
     ];
     for finding in &findings {
@@ -151,6 +154,21 @@ fn interpreters() -> Finding {
     Finding { subject: "interpreters", seen: found.join(" "), advice }
 }
 
+fn sdks() -> Finding {
+    let dir = runtimes::default_dir();
+    let found = runtimes::installed(&dir);
+    let advice = found.is_empty().then(|| {
+        "functions that import boto3 or @aws-sdk find none of ours: `pileus runtimes install` brings them"
+            .to_owned()
+    });
+    let seen = if found.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{} in {}", found.join(" "), dir.display())
+    };
+    Finding { subject: "AWS SDKs", seen, advice }
+}
+
 /// Tried rather than guessed: one whole sandbox is made and thrown away.
 fn isolation() -> Finding {
     use std::sync::Arc;
@@ -172,7 +190,14 @@ fn isolation() -> Finding {
             let level = report.level;
             let advice = (level < pileus_sandbox::Level::Full)
                 .then(|| report.not_stronger.map_or(String::new(), |why| format!("no stronger: {why}")));
-            (format!("{} {}; cgroups {}", level.name(), level.describe(), report.cgroups), advice)
+            let seen = format!(
+                "{} {}; cgroups {}; network {}",
+                level.name(),
+                level.describe(),
+                report.cgroups,
+                report.network.name()
+            );
+            (seen, advice)
         }
         Ok(Err(error)) => ("none".to_owned(), Some(error.to_string())),
         Err(error) => ("not tried".to_owned(), Some(error.to_string())),

@@ -7,6 +7,7 @@ mod doctor;
 mod env;
 mod init;
 mod probe;
+mod runtimes;
 mod settings;
 mod up;
 
@@ -39,6 +40,8 @@ enum Command {
     Status(ask::Node),
     /// Say what this machine can isolate, and what is missing
     Doctor(doctor::Doctor),
+    /// Runtimes of functions: what this machine has, and the AWS SDKs that functions find
+    Runtimes(runtimes::Runtimes),
     /// Read, freeze, advance or resume the node's clock
     Clock(ask::ClockArgs),
     /// Forget everything that the node holds
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Env(env) => env::run(env),
         Command::Status(node) => ask::status(node),
         Command::Doctor(doctor) => doctor::run(doctor),
+        Command::Runtimes(runtimes) => runtimes::run(runtimes),
         Command::Clock(clock) => ask::clock(clock),
         Command::Reset(reset) => ask::reset(reset),
         Command::Admin(admin) => admin::run(admin),

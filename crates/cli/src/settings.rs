@@ -4,10 +4,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pileus_core::Region;
-use pileus_node::{DatabaseUrl, Engine, NodeConfig};
+use pileus_node::{DatabaseUrl, Engine, Functions, Isolation, Level, Network, NodeConfig};
 use pileus_platform::{LimitsProfile, Profile};
 use serde::Deserialize;
 
@@ -59,6 +60,22 @@ pub struct Settings {
     /// Memory for the store's cache, in MiB [default: 64]
     #[arg(long, env = "PILEUS_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
+    /// The least isolation of functions; the start fails rather than weakens [default: the strongest that this machine gives]
+    #[arg(long, env = "PILEUS_ISOLATION", value_enum)]
+    pub isolation: Option<IsolationName>,
+    /// What functions reach: `internet` is the public one, `open` private networks and this machine too, `platform` this cloud
+    /// alone [default: internet]
+    #[arg(long, env = "PILEUS_FUNCTION_NETWORK", value_enum)]
+    pub function_network: Option<NetworkName>,
+    /// Seconds that a function's environment is kept without an invocation [default: 600]
+    #[arg(long, env = "PILEUS_FUNCTION_IDLE", value_name = "SECONDS")]
+    pub function_idle: Option<u64>,
+    /// Keep interpreters ready for functions to come; without, no process exists before an invocation [default: true]
+    #[arg(long, env = "PILEUS_FUNCTION_POOLS", value_name = "BOOL")]
+    pub function_pools: Option<bool>,
+    /// Where `pileus runtimes install` has put the AWS SDKs [default: pileus/runtimes in the user's data folder]
+    #[arg(long, env = "PILEUS_RUNTIMES_DIR", value_name = "DIR")]
+    pub runtimes_dir: Option<PathBuf>,
     /// Log lines for people or for machines [default: human]
     #[arg(long, env = "PILEUS_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
@@ -86,6 +103,26 @@ pub enum ProfileName {
 pub enum LimitsName {
     Unlimited,
     Aws,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IsolationName {
+    /// L2: namespaces, a user of its own for each environment, seccomp, cgroup limits; needs root
+    Full,
+    /// L1: the same in a user namespace, without root
+    Rootless,
+    /// L0: ordinary processes, no security boundary
+    Process,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkName {
+    Open,
+    Internet,
+    Platform,
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -130,6 +167,11 @@ impl Settings {
             domain: self.domain.or(below.domain),
             region: self.region.or(below.region),
             cache_mib: self.cache_mib.or(below.cache_mib),
+            isolation: self.isolation.or(below.isolation),
+            function_network: self.function_network.or(below.function_network),
+            function_idle: self.function_idle.or(below.function_idle),
+            function_pools: self.function_pools.or(below.function_pools),
+            runtimes_dir: self.runtimes_dir.or(below.runtimes_dir),
             log_format: self.log_format.or(below.log_format),
             log: self.log.or(below.log),
         }
@@ -165,11 +207,33 @@ impl Settings {
             tls: true,
             control: profile == Profile::Development,
             cache_mib: self.cache_mib.unwrap_or(default.cache_mib),
+            functions: self.functions(),
         })
     }
 }
 
 impl Settings {
+    fn functions(&self) -> Functions {
+        let default = Functions::default();
+        Functions {
+            isolation: match self.isolation {
+                Some(IsolationName::Full) => Isolation::Demand(Level::Full),
+                Some(IsolationName::Rootless) => Isolation::Demand(Level::Rootless),
+                Some(IsolationName::Process) => Isolation::Exactly(Level::Process),
+                None => default.isolation,
+            },
+            network: match self.function_network {
+                Some(NetworkName::Open) => Network::Open,
+                Some(NetworkName::Platform) => Network::Platform,
+                Some(NetworkName::None) => Network::None,
+                Some(NetworkName::Internet) | None => Network::Internet,
+            },
+            idle: self.function_idle.map_or(default.idle, Duration::from_secs),
+            pools: self.function_pools.unwrap_or(default.pools),
+            packages: Some(self.runtimes_dir.clone().unwrap_or_else(crate::runtimes::default_dir)),
+        }
+    }
+
     fn engine(&self) -> Result<Engine, String> {
         let in_memory = self.memory == Some(true);
         let Some(url) = &self.store else {
@@ -248,6 +312,24 @@ mod tests {
                 (other, _) => panic!("{text}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn functions_run_as_the_operator_says() {
+        let text = "isolation = \"full\"\nfunction_network = \"platform\"\nfunction_pools = false\nfunction_idle = 5";
+        let settings: Settings = toml::from_str(text).expect("valid TOML");
+        let functions = settings.functions();
+        assert_eq!(functions.isolation, Isolation::Demand(Level::Full));
+        assert_eq!(
+            (functions.network, functions.pools, functions.idle.as_secs()),
+            (Network::Platform, false, 5)
+        );
+        let default = Settings::default().functions();
+        assert_eq!(
+            (default.isolation, default.network, default.pools),
+            (Isolation::Best, Network::Internet, true)
+        );
+        assert!(toml::from_str::<Settings>("isolation = \"some\"").is_err());
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pileus_core::Region;
 use pileus_platform::{LimitsProfile, Profile};
+use pileus_svc_lambda::{Isolation, Network};
 
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -27,6 +29,33 @@ pub struct NodeConfig {
     pub control: bool,
     /// Memory for the store's block cache, in MiB.
     pub cache_mib: u64,
+    pub functions: Functions,
+}
+
+/// How this node runs functions.
+#[derive(Debug, Clone)]
+pub struct Functions {
+    pub isolation: Isolation,
+    /// The most that a function reaches.
+    pub network: Network,
+    /// How long an environment is kept without an invocation.
+    pub idle: Duration,
+    /// Keep interpreters waiting for functions to come; without, no process exists before an invocation.
+    pub pools: bool,
+    /// Where `pileus runtimes install` puts the AWS SDKs that functions find.
+    pub packages: Option<PathBuf>,
+}
+
+impl Default for Functions {
+    fn default() -> Functions {
+        Functions {
+            isolation: Isolation::Best,
+            network: Network::Internet,
+            idle: Duration::from_secs(600),
+            pools: true,
+            packages: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +108,7 @@ impl Default for NodeConfig {
             tls: true,
             control: true,
             cache_mib: 64,
+            functions: Functions::default(),
         }
     }
 }

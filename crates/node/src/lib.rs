@@ -27,5 +27,6 @@ pub mod services;
 pub mod tls;
 
 pub use compose::{Parts, compose};
-pub use config::{DatabaseUrl, Engine, NodeConfig};
+pub use config::{DatabaseUrl, Engine, Functions, NodeConfig};
 pub use node::{Node, StartError, open_store};
+pub use pileus_svc_lambda::{Isolation, Level, Network};

@@ -14,6 +14,7 @@ use pileus_platform::{BlobRows, MovableClock, Platform, SystemRng};
 use pileus_store::membership::JoinError;
 use pileus_store::{Batch, DiskOptions, Durability, Space, Store, StoreError, transfer};
 use pileus_svc_iam::{Credentials, create_administrator};
+use pileus_svc_lambda::{Isolation, PoolPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -78,6 +79,8 @@ pub enum StartError {
     Unfinished,
     #[error("{0}")]
     Init(String),
+    #[error("functions cannot run as configured: {0}")]
+    Functions(String),
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
 }
@@ -227,9 +230,18 @@ impl Running {
             dir,
             is_ours_alone: config.engine == Engine::Memory,
             endpoint: Some(endpoint),
-            isolation: pileus_svc_lambda::Isolation::Best,
+            isolation: config.functions.isolation,
+            network: config.functions.network,
+            pool: match config.functions.pools {
+                true => PoolPolicy { idle: config.functions.idle, ..PoolPolicy::default() },
+                false => PoolPolicy::off(config.functions.idle),
+            },
+            packages: config.functions.packages.clone(),
         };
         pileus_svc_lambda::configure(&platform, setup);
+        if config.functions.isolation != Isolation::Best {
+            pileus_svc_lambda::start(&platform).await.map_err(StartError::Functions)?;
+        }
         let mut workers = JoinSet::new();
         platform.start_workers(&mut workers);
         Ok(Running { platform, workers })

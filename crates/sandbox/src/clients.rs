@@ -8,9 +8,10 @@ use std::process::Command;
 use crate::engine::EngineError;
 use crate::interpreters::Interpreter;
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("python/bootstrap.py", include_str!("clients/bootstrap.py")),
     ("nodejs/bootstrap.js", include_str!("clients/bootstrap.js")),
+    ("nodejs/warm.js", include_str!("clients/warm.js")),
     ("ruby/bootstrap.rb", include_str!("clients/bootstrap.rb")),
     ("java/pileus/Bootstrap.java", include_str!("clients/Bootstrap.java")),
 ];

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use pileus_core::{Clock, Ids};
 
+use crate::spec::Network;
+
 #[derive(Clone)]
 pub struct EngineConfig {
     /// Holds runtime clients and merged layers; made if missing. Nothing in it needs to outlive the engine.
@@ -21,6 +23,10 @@ pub struct EngineConfig {
     pub launcher: LauncherCommand,
     /// Folders that are searched for interpreters before the usual places.
     pub interpreter_dirs: Vec<PathBuf>,
+    /// The most that functions of this node reach.
+    pub network: Network,
+    /// Packages that functions find beside the runtime, such as the AWS SDKs: `python3.12/..`, `nodejs/node_modules/..`.
+    pub packages: Option<PathBuf>,
 }
 
 impl EngineConfig {
@@ -36,6 +42,8 @@ impl EngineConfig {
             pool: PoolPolicy::default(),
             launcher: LauncherCommand::this_binary(),
             interpreter_dirs: Vec::new(),
+            network: Network::default(),
+            packages: None,
         }
     }
 }
@@ -161,6 +169,8 @@ pub struct Report {
     pub not_stronger: Option<String>,
     /// `v1`, `v2`, or why there is none.
     pub cgroups: String,
+    /// What functions reach beyond this node.
+    pub network: Network,
     /// What is weaker here than in AWS, one sentence each.
     pub lacks: Vec<String>,
 }

@@ -71,6 +71,7 @@ pub struct Driver {
     init_error: Option<(String, Bytes)>,
     output: pipe::Receiver,
     is_over: bool,
+    has_refilled: bool,
 }
 
 /// The invocation at hand.
@@ -122,6 +123,7 @@ impl Driver {
             init_error: None,
             output,
             is_over: false,
+            has_refilled: false,
         })
     }
 
@@ -255,6 +257,9 @@ impl Driver {
             Action::Finish(ending) => self.finish(ending),
             Action::Idle | Action::Cooled => {
                 self.log.flush();
+                if !std::mem::replace(&mut self.has_refilled, true) {
+                    self.engine.refill(&self.spec);
+                }
                 if action == Action::Idle
                     && self.sandbox.group.as_ref().is_some_and(|group| group.has_freezer())
                 {

@@ -43,6 +43,11 @@ impl Interpreter {
     }
 }
 
+/// Every interpreter of a language on this machine. May block for some 100 ms.
+pub fn found(language: Language) -> Vec<Interpreter> {
+    search(&[], language)
+}
+
 /// What was found, by language; looked for once, when a language is first asked for.
 pub struct Interpreters {
     first: Vec<PathBuf>,

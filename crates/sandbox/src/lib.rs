@@ -16,6 +16,7 @@
 //! | `runtime.rs`       | AWS's runtime identifiers                                               |
 //! | `interpreters.rs`  | the interpreters of the machine                                         |
 //! | `clients.rs`       | our own runtime clients: Python, Node.js, Ruby, Java                    |
+//! | `network.rs`       | what a function reaches beyond the node                                 |
 //! | `layers.rs`        | several layers as one `/opt`                                            |
 //! | `sandbox.rs`       | one sandbox as the engine holds it                                      |
 //! | `cgroup.rs`        | limits on memory, CPU and processes; the freezer                        |
@@ -39,6 +40,7 @@ mod launcher;
 mod layers;
 mod link;
 mod logs;
+mod network;
 mod pool;
 mod program;
 mod runtime;
@@ -50,6 +52,7 @@ mod variables;
 
 pub use config::{EngineConfig, Isolation, LauncherCommand, Level, Limits, PoolPolicy, Report, Stats};
 pub use engine::{Engine, EngineError};
+pub use interpreters::{Interpreter, found as interpreters};
 pub use launcher::launcher_main;
 pub use runtime::{Language, Runtime};
 pub use spec::{

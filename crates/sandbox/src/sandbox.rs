@@ -5,7 +5,7 @@ use std::net::TcpListener as StdListener;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::net::TcpListener;
 use tokio::net::unix::pipe;
@@ -25,11 +25,13 @@ pub struct Workshop {
     pub level: Level,
     pub cgroups: Cgroups,
     pub endpoint_port: u16,
+    /// Whether this machine gives environments network devices.
+    pub has_devices: AtomicBool,
 }
 
 impl Workshop {
     pub fn new(launcher: Launcher, level: Level, cgroups: Cgroups, endpoint_port: u16) -> Workshop {
-        Workshop { launcher, level, cgroups, endpoint_port }
+        Workshop { launcher, level, cgroups, endpoint_port, has_devices: AtomicBool::new(false) }
     }
 
     /// A prepared sandbox. Takes well under a millisecond on an idle machine.
@@ -52,6 +54,7 @@ impl Workshop {
             api: None,
             api_port: 0,
             endpoint: None,
+            device: None,
             log: Some(pipe::Receiver::from_owned_fd(log)?),
             group,
             workshop: self.clone(),
@@ -82,6 +85,8 @@ pub struct Sandbox {
     pub api: Option<TcpListener>,
     pub api_port: u16,
     pub endpoint: Option<TcpListener>,
+    /// The environment's network device: whoever serves it takes it, and without one the function reaches the node alone.
+    pub device: Option<OwnedFd>,
     pub log: Option<pipe::Receiver>,
     pub group: Option<Group>,
     workshop: Arc<Workshop>,
@@ -93,7 +98,11 @@ impl Sandbox {
         let endpoint_port = self.workshop.endpoint_port;
         self.link.send(&Command::Prepare { hostname, endpoint_port }, &[]).await?;
         let (notice, fds) = self.answer().await?;
-        let Notice::Up { api_port } = notice else { return Err(unexpected(&notice)) };
+        let Notice::Up { api_port, has_device } = notice else { return Err(unexpected(&notice)) };
+        let mut fds = fds;
+        if has_device {
+            self.device = fds.pop();
+        }
         let mut listeners = fds.into_iter().map(|fd| {
             let listener = StdListener::from(fd);
             listener.set_nonblocking(true)?;
@@ -148,11 +157,12 @@ impl Sandbox {
         mounts: &[(PathBuf, String)],
         tmp_mb: u32,
         release: Option<String>,
+        is_image: bool,
     ) -> io::Result<()> {
         let trees = self.trees(mounts).await?;
         let fds: Vec<_> = trees.iter().map(|tree| tree.as_raw_fd()).collect();
         let targets = mounts.iter().map(|(_, target)| target.clone()).collect();
-        self.link.send(&Command::Attach { uid: self.uid, tmp_mb, targets, release }, &fds).await?;
+        self.link.send(&Command::Attach { is_image, uid: self.uid, tmp_mb, targets, release }, &fds).await?;
         match self.answer().await? {
             (Notice::Attached, _) => Ok(()),
             (other, _) => Err(unexpected(&other)),

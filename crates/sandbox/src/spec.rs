@@ -76,13 +76,52 @@ pub enum Initialization {
 /// What a function reaches besides the Runtime API on its own address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Network {
-    /// The node's public endpoint, and whatever the machine allows beyond it.
+    /// The node's public endpoint and whatever the machine reaches: private networks and the machine itself too.
+    Open,
+    /// The node's public endpoint and the public internet, as far as the machine allows.
     #[default]
     Internet,
     /// The node's public endpoint and nothing else.
     Platform,
     /// Nothing.
     None,
+}
+
+impl Network {
+    /// Reads `open`, `internet`, `platform`, `none`.
+    pub fn parse(text: &str) -> Option<Network> {
+        match text.to_ascii_lowercase().as_str() {
+            "open" => Some(Network::Open),
+            "internet" => Some(Network::Internet),
+            "platform" => Some(Network::Platform),
+            "none" => Some(Network::None),
+            _ => None,
+        }
+    }
+
+    /// `open`, `internet`, `platform`, `none`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Network::Open => "open",
+            Network::Internet => "internet",
+            Network::Platform => "platform",
+            Network::None => "none",
+        }
+    }
+
+    /// What a function gets on a node: never more than the node gives, and less where the function asks for less.
+    pub fn within(self, node: Network) -> Network {
+        match (self, node) {
+            (_, Network::None) | (Network::None, _) => Network::None,
+            (_, Network::Platform) | (Network::Platform, _) => Network::Platform,
+            (Network::Open | Network::Internet, node) => node,
+        }
+    }
+
+    /// Whether it leads beyond the node.
+    pub fn leads_out(self) -> bool {
+        matches!(self, Network::Open | Network::Internet)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -78,7 +78,7 @@ pub fn of(
             let (major, _) = runtime.version();
             let (opt, var) = (&places.opt, &places.runtime_dir);
             let path = format!(
-                "{opt}/nodejs/node{major}/node_modules:{opt}/nodejs/node_modules:{var}/node_modules:{var}:{}",
+                "{opt}/nodejs/node{major}/node_modules:{opt}/nodejs/node_modules:{var}/node_modules:{var}:{}:{var}/packages/nodejs/node_modules",
                 places.task_root
             );
             all.entry("NODE_PATH".to_owned()).or_insert(path);

@@ -60,8 +60,8 @@ use pileus_api_lambda as api;
 use pileus_platform::{Access, Cx, Fault, Service};
 
 pub use crate::error::LambdaError;
-pub use crate::state::{Setup, configure, stop};
-pub use pileus_sandbox::Isolation;
+pub use crate::state::{Setup, configure, start, stop};
+pub use pileus_sandbox::{Isolation, Level, Network, PoolPolicy};
 
 /// Operations on a function, version or alias that the request names: `access::function` judges them.
 macro_rules! on_function {

@@ -11,7 +11,7 @@ use pileus_iam::Policy;
 use pileus_platform::{Cx, Platform};
 use pileus_sandbox::{
     Architecture, Engine, EngineConfig, EngineError, FunctionSpec, Initialization, Isolation, LogFormat,
-    Network, Program, Runtime,
+    Network, PoolPolicy, Program, Runtime,
 };
 use ring::digest::{SHA256, digest};
 use tokio::sync::OnceCell;
@@ -38,6 +38,12 @@ pub struct Setup {
     /// Where the node answers on this machine: `AWS_ENDPOINT_URL` of every function leads there.
     pub endpoint: Option<SocketAddr>,
     pub isolation: Isolation,
+    /// The most that functions reach.
+    pub network: Network,
+    /// What is kept ready, and for how long without an invocation.
+    pub pool: PoolPolicy,
+    /// Where `pileus runtimes install` puts the AWS SDKs that functions find.
+    pub packages: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -56,6 +62,15 @@ pub struct Lambda {
 /// Tells the node's Lambda where to run functions. Until then every invocation fails.
 pub fn configure(platform: &Platform, setup: Setup) {
     let _ = platform.state::<Lambda>().setup.set(setup);
+}
+
+/// Starts the engine now rather than with the first function.
+///
+/// # Errors
+/// A sentence for the operator, such as that the isolation which was demanded is not to be had here.
+pub async fn start(platform: &Platform) -> Result<(), String> {
+    let lambda = platform.state::<Lambda>();
+    lambda.engine(platform).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Ends every function of this node.
@@ -87,11 +102,15 @@ impl Lambda {
                 let config = EngineConfig {
                     endpoint: setup.endpoint,
                     isolation: setup.isolation,
+                    network: setup.network,
+                    pool: setup.pool,
+                    packages: setup.packages.clone(),
                     ..EngineConfig::new(dir, clock, platform.ids().clone())
                 };
                 let engine = Engine::start(config).await?;
-                let report = engine.report();
-                tracing::info!(level = report.level.name(), "functions run in {}", report.level.describe());
+                for what in engine.report().lacks {
+                    tracing::debug!("{what}");
+                }
                 Ok(engine)
             })
             .await

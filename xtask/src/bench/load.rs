@@ -44,7 +44,7 @@ impl Figures {
         );
     }
 
-    fn of(mut latencies: Vec<Duration>, elapsed: Duration, cpu: Duration) -> Figures {
+    pub fn of(mut latencies: Vec<Duration>, elapsed: Duration, cpu: Duration) -> Figures {
         latencies.sort_unstable();
         let at = |share: f64| {
             let index = (latencies.len() as f64 * share) as usize;
@@ -121,7 +121,7 @@ async fn for_a_while(
 }
 
 /// Runs the clients on threads of their own, a few on each: no connection ever moves to another thread.
-async fn on_threads<F, Fut>(clients: usize, client: F) -> Result<Vec<Duration>, String>
+pub async fn on_threads<F, Fut>(clients: usize, client: F) -> Result<Vec<Duration>, String>
 where
     F: Fn(usize) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<Vec<Duration>, String>> + 'static,

@@ -16,7 +16,7 @@ use crate::runtime::{Language, Runtime};
 use crate::sandbox::Sandbox;
 use crate::spec::{FunctionSpec, Network, Program};
 use crate::variables::{self, Places};
-use crate::{api, layers, program};
+use crate::{api, layers, network, program};
 
 /// What is known of a function before it has a sandbox.
 struct Plan {
@@ -49,7 +49,6 @@ impl Inner {
                 task.abort();
             }
         });
-        self.refill(&spec);
         Ok(())
     }
 
@@ -80,13 +79,14 @@ impl Inner {
         if let (false, Some(interpreter)) = (is_booted, &plan.interpreter) {
             mounts.extend(interpreter.mounts());
         }
-        mounts.push((spec.code_dir.clone(), "/var/task".to_owned()));
+        let is_image = matches!(spec.program, Program::Image { .. });
+        mounts.push((spec.code_dir.clone(), if is_image { "/mnt" } else { "/var/task" }.to_owned()));
         mounts.extend(plan.opt.clone().map(|opt| (opt, "/opt".to_owned())));
         let release = is_booted
             .then(|| serde_json::to_string(&environment))
             .transpose()
             .map_err(std::io::Error::from)?;
-        sandbox.attach(&mounts, spec.ephemeral_mb, release).await?;
+        sandbox.attach(&mounts, spec.ephemeral_mb, release, is_image).await?;
         let start = program::start(
             spec,
             plan.interpreter.as_ref(),
@@ -97,6 +97,7 @@ impl Inner {
         );
         let extension_starts =
             plan.external.iter().map(|name| self.extension(name, &sandbox, &places, &environment)).collect();
+        let network = spec.network.within(self.config.network);
         let (messages_in, messages) = mpsc::unbounded_channel();
         let (inputs_in, inputs) = mpsc::unbounded_channel();
         let mut tasks = Vec::new();
@@ -104,9 +105,12 @@ impl Inner {
             tasks.push(tokio::spawn(api::serve(listener, inputs_in)));
         }
         if let (Some(listener), Some(endpoint)) = (sandbox.endpoint.take(), self.config.endpoint)
-            && spec.network != Network::None
+            && network != Network::None
         {
             tasks.push(tokio::spawn(forward(listener, endpoint)));
+        }
+        if let Some(device) = sandbox.device.take().filter(|_| network.leads_out()) {
+            tasks.push(tokio::spawn(network::serve(device, network)));
         }
         self.pool.born(id, spec, messages_in, credentials.expires);
         let driver = Driver::new(
@@ -125,9 +129,11 @@ impl Inner {
 
     async fn plan(&self, spec: &FunctionSpec) -> Result<Plan, EngineError> {
         let interpreter = match &spec.program {
-            Program::Image { .. } => {
-                return Err(EngineError::Unsupported("a function from a container image".to_owned()));
+            Program::Image { .. } if self.workshop.level == Level::Process => {
+                let what = "a function from a container image without namespaces (isolation L0)";
+                return Err(EngineError::Unsupported(what.to_owned()));
             }
+            Program::Image { .. } => None,
             Program::Managed { runtime, .. } if runtime.language() == Language::Provided => None,
             Program::Managed { runtime, .. } if runtime.language() == Language::Dotnet => {
                 return Err(EngineError::Unsupported(format!("the runtime {}", runtime.id())));
@@ -141,7 +147,10 @@ impl Inner {
             [one] => Some(one.clone()),
             _ => opt.await.map_err(|error| EngineError::Launch(error.to_string()))??,
         };
-        let external = program::extensions(opt.as_deref());
+        let is_image = matches!(spec.program, Program::Image { .. });
+        let inside = spec.code_dir.join("opt");
+        // An image brings its extensions along; layers are for packages.
+        let external = program::extensions(if is_image { Some(&inside) } else { opt.as_deref() });
         Ok(Plan { interpreter, opt, external })
     }
 
@@ -177,7 +186,8 @@ impl Inner {
     }
 
     fn places(&self, sandbox: &Sandbox, spec: &FunctionSpec, plan: &Plan) -> Places {
-        let endpoint = self.config.endpoint.filter(|_| spec.network != Network::None);
+        let network = spec.network.within(self.config.network);
+        let endpoint = self.config.endpoint.filter(|_| network != Network::None);
         if sandbox.level == Level::Process {
             let text = |path: &PathBuf| path.to_string_lossy().into_owned();
             return Places {
@@ -224,8 +234,12 @@ impl Inner {
         format!("{year:04}/{month:02}/{day:02}/[{version}]{}", self.config.ids.hex(32))
     }
 
-    /// Puts back into the pool what this start took, in the background.
-    fn refill(self: &Arc<Self>, spec: &FunctionSpec) {
+    /// Puts back into the pool what a start took, in the background: said once the environment has done its init, so that nothing
+    /// new is booted beside a start that somebody waits for.
+    pub(crate) fn refill(self: &Arc<Self>, spec: &FunctionSpec) {
+        if self.config.pool.empty == 0 && self.config.pool.booted == 0 {
+            return;
+        }
         if self.workshop.level == Level::Process {
             return; // there a sandbox costs nothing to make, and a waiting interpreter would not have its variables
         }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::EngineError;
 use crate::cgroup::Cgroups;
@@ -11,6 +12,7 @@ use crate::config::{EngineConfig, Isolation, Level, Report};
 use crate::launcher::protocol::{LevelWord, Setup};
 use crate::link::Launcher;
 use crate::sandbox::Workshop;
+use crate::spec::Network;
 use crate::{clients, sys};
 
 pub async fn establish(config: &EngineConfig) -> Result<(Arc<Workshop>, Report), EngineError> {
@@ -32,7 +34,7 @@ pub async fn establish(config: &EngineConfig) -> Result<(Arc<Workshop>, Report),
         }
         match try_level(config, level, &staging, &runtime_dir).await {
             Ok(workshop) => {
-                let report = report(&workshop, &failures);
+                let report = report(config, &workshop, &failures);
                 return Ok((workshop, report));
             }
             Err(error) => failures.push(format!("{}: {error}", level.name())),
@@ -55,18 +57,49 @@ async fn try_level(
         Level::Rootless => LevelWord::Rootless,
         Level::Full => LevelWord::Full,
     };
-    let setup = Setup { level: word, staging: staging.to_owned(), runtime_dir: runtime_dir.to_owned() };
+    let packages_dir = packages(config, level, runtime_dir);
+    let setup = Setup {
+        level: word,
+        staging: staging.to_owned(),
+        runtime_dir: runtime_dir.to_owned(),
+        packages_dir,
+        has_devices: config.network.leads_out() && level != Level::Process,
+    };
     let launcher = Launcher::start(&config.launcher, &setup).await?;
     let cgroups = Cgroups::find();
     let port = config.endpoint.map_or(0, |endpoint| endpoint.port());
     let workshop = Arc::new(Workshop::new(launcher, level, cgroups, port));
     // The proof: one whole sandbox.
-    drop(workshop.make().await?);
+    let first = workshop.make().await?;
+    workshop.has_devices.store(first.device.is_some(), Ordering::Relaxed);
     Ok(workshop)
 }
 
-fn report(workshop: &Workshop, failures: &[String]) -> Report {
+/// Makes the place below `/var/runtime` where installed packages appear. A folder that cannot be made is no reason not to run: there
+/// is nothing in it.
+fn packages(config: &EngineConfig, level: Level, runtime_dir: &Path) -> Option<PathBuf> {
+    let place = runtime_dir.join("packages");
+    let _ = fs::remove_file(&place);
+    let packages = config.packages.as_ref()?;
+    fs::create_dir_all(packages).ok()?;
+    let packages = fs::canonicalize(packages).ok()?;
+    if level == Level::Process {
+        let _ = fs::remove_dir(&place);
+        std::os::unix::fs::symlink(&packages, &place).ok()?;
+        return None;
+    }
+    fs::create_dir_all(&place).ok()?;
+    Some(packages)
+}
+
+fn report(config: &EngineConfig, workshop: &Workshop, failures: &[String]) -> Report {
     let mut lacks = Vec::new();
+    let has_devices = workshop.has_devices.load(Ordering::Relaxed);
+    let network = match workshop.level {
+        Level::Process => Network::Open,
+        _ if has_devices => config.network,
+        _ => config.network.within(Network::Platform),
+    };
     if workshop.level == Level::Process {
         lacks.push(
             "functions are plain processes: they can read this machine's files and reach its network"
@@ -74,7 +107,9 @@ fn report(workshop: &Workshop, failures: &[String]) -> Report {
         );
     } else {
         lacks.push("functions share this machine's kernel: a fault in it could let one out (AWS uses a virtual machine each)".to_owned());
-        lacks.push("functions reach this node and nothing beyond it: outbound internet needs a network device, which is not made yet".to_owned());
+        if config.network.leads_out() && !has_devices {
+            lacks.push("functions reach this node and nothing beyond it: /dev/net/tun is missing, or not for this user".to_owned());
+        }
     }
     if !workshop.cgroups.are_there() {
         lacks.push("memory, CPU and the number of processes are not limited".to_owned());
@@ -83,6 +118,7 @@ fn report(workshop: &Workshop, failures: &[String]) -> Report {
         level: workshop.level,
         not_stronger: failures.last().cloned(),
         cgroups: workshop.cgroups.describe(),
+        network,
         lacks,
     }
 }

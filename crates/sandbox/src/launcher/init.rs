@@ -7,10 +7,10 @@
 use std::ffi::CString;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
 
-use super::confine;
 use super::protocol::{Command, LevelWord, Notice, Start, StartError};
+use super::{confine, tun};
 use crate::{channel, sys};
 
 /// Where the Runtime API answers, as in AWS.
@@ -29,28 +29,42 @@ struct Init {
     processes: Vec<(String, libc::pid_t)>,
     /// Where the waiting interpreter reads its release.
     release: Option<OwnedFd>,
+    /// The environment's network device, until the engine has it.
+    device: Option<OwnedFd>,
 }
 
-pub fn run(level: LevelWord, control: RawFd, log: RawFd) -> ! {
-    let init = match prepare(level, control, log) {
+pub fn run(level: LevelWord, control: RawFd, log: RawFd, devices: Option<RawFd>) -> ! {
+    let init = match prepare(level, control, log, devices) {
         Ok(init) => init,
         Err(_) => sys::exit(1),
     };
     init.serve()
 }
 
-fn prepare(level: LevelWord, control: RawFd, log: RawFd) -> io::Result<Init> {
+fn prepare(level: LevelWord, control: RawFd, log: RawFd, devices: Option<RawFd>) -> io::Result<Init> {
+    // A machine without such devices, or one that gives none to this user: functions reach the node and nothing beyond it.
+    let device = devices.and_then(|devices| tun::open(devices).ok());
     if level != LevelWord::Process {
         // Without a namespace the init must live on for a moment, to hunt what it started.
         sys::set_parent_death_signal(libc::SIGKILL);
     }
     // Everything else is the launcher's: its own control socket, other environments' requests.
     let (control, log) = (sys::dup_above(control, 64)?, sys::dup_above(log, 64)?);
+    let device = device.map(|device| sys::dup_above(device.into_raw_fd(), 64)).transpose()?;
     sys::dup_to(control, 3)?;
     sys::dup_to(log, 4)?;
-    sys::close_from(5);
-    // SAFETY: numbers 3 and 4 were made two lines above, and nothing else here owns them.
-    let (control, log) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };
+    if let Some(device) = device {
+        sys::dup_to(device, 5)?;
+    }
+    sys::close_from(5 + i32::from(device.is_some()));
+    // SAFETY: numbers 3, 4 and, where there is a device, 5 were made a line above, and nothing else here owns them.
+    let (control, log, device) = unsafe {
+        let device = device.map(|_| OwnedFd::from_raw_fd(5));
+        (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4), device)
+    };
+    if let Some(device) = &device {
+        sys::set_inheritable(device.as_fd(), false)?;
+    }
     sys::set_inheritable(control.as_fd(), false)?;
     sys::set_inheritable(log.as_fd(), false)?;
     for signal in [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE] {
@@ -60,7 +74,7 @@ fn prepare(level: LevelWord, control: RawFd, log: RawFd) -> io::Result<Init> {
         LevelWord::Process => sys::set_subreaper(),
         LevelWord::Rootless | LevelWord::Full => confine::bound()?,
     }
-    Ok(Init { level, control, log, processes: Vec::new(), release: None })
+    Ok(Init { level, control, log, processes: Vec::new(), release: None, device })
 }
 
 impl Init {
@@ -112,8 +126,8 @@ impl Init {
         let done = match command {
             Command::Prepare { hostname, endpoint_port } => self.prepare_sandbox(&hostname, endpoint_port),
             Command::Mount { targets } => attach(&targets, &fds).map(|()| self.say(&Notice::Mounted, &[])),
-            Command::Attach { uid, tmp_mb, targets, release } => {
-                self.attach(uid, tmp_mb, &targets, &fds, release.as_deref())
+            Command::Attach { is_image, uid, tmp_mb, targets, release } => {
+                self.attach(is_image, uid, tmp_mb, &targets, &fds, release.as_deref())
             }
             Command::Start(start) => {
                 let name = start.name.clone();
@@ -140,7 +154,7 @@ impl Init {
         if self.level == LevelWord::Process {
             let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let api_port = api.local_addr()?.port();
-            self.say(&Notice::Up { api_port }, &[api.as_raw_fd()]);
+            self.say(&Notice::Up { api_port, has_device: false }, &[api.as_raw_fd()]);
             return Ok(());
         }
         sys::set_undumpable();
@@ -158,17 +172,21 @@ impl Init {
                 sys::make_read_only(path)?;
             }
         }
-        if endpoint_port == 0 {
-            self.say(&Notice::Up { api_port: API_PORT }, &[api.as_raw_fd()]);
-        } else {
-            let endpoint = TcpListener::bind((IpAddr::V4(ADDRESS), endpoint_port))?;
-            self.say(&Notice::Up { api_port: API_PORT }, &[api.as_raw_fd(), endpoint.as_raw_fd()]);
-        }
+        let endpoint = match endpoint_port {
+            0 => None,
+            port => Some(TcpListener::bind((IpAddr::V4(ADDRESS), port))?),
+        };
+        let device = self.device.take().filter(|device| tun::configure(device).is_ok());
+        let mut fds = vec![api.as_raw_fd()];
+        fds.extend(endpoint.as_ref().map(|endpoint| endpoint.as_raw_fd()));
+        fds.extend(device.as_ref().map(|device| device.as_raw_fd()));
+        self.say(&Notice::Up { api_port: API_PORT, has_device: device.is_some() }, &fds);
         Ok(())
     }
 
     fn attach(
         &mut self,
+        is_image: bool,
         uid: u32,
         tmp_mb: u32,
         targets: &[String],
@@ -180,7 +198,11 @@ impl Init {
             let owner =
                 if self.level == LevelWord::Full { format!(",uid={uid},gid={uid}") } else { String::new() };
             let data = format!("mode=700,size={tmp_mb}m,nr_inodes={}{owner}", u64::from(tmp_mb) * 256);
-            sys::mount("tmpfs", "/tmp", "tmpfs", libc::MS_NOSUID | libc::MS_NODEV, &data)?;
+            let tmp = if is_image { "/mnt/tmp" } else { "/tmp" };
+            sys::mount("tmpfs", tmp, "tmpfs", libc::MS_NOSUID | libc::MS_NODEV, &data)?;
+            if is_image {
+                enter_image("/mnt")?;
+            }
             confine::keep_only_init_capabilities()?;
         }
         if let (Some(release), Some(fd)) = (release, self.release.take()) {
@@ -248,6 +270,19 @@ fn attach(targets: &[String], fds: &[OwnedFd]) -> io::Result<()> {
             .map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
     }
     Ok(())
+}
+
+/// Makes the image at `root` the whole of what the function sees, with this sandbox's devices, processes and names of hosts in it.
+fn enter_image(root: &str) -> io::Result<()> {
+    for path in ["/proc", "/dev", "/etc/resolv.conf", "/etc/hosts"] {
+        let target = format!("{root}{path}");
+        sys::mount(path, &target, "", libc::MS_BIND | libc::MS_REC, "")
+            .map_err(|error| io::Error::new(error.kind(), format!("{path} of the image: {error}")))?;
+    }
+    std::env::set_current_dir(root)?;
+    sys::pivot_root(".", ".")?;
+    sys::detach_mount(".")?;
+    std::env::set_current_dir("/")
 }
 
 /// What exec wants, made before the fork.

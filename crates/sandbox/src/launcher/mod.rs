@@ -10,6 +10,7 @@
 //! | `root.rs`     | the root file system of environments                          |
 //! | `init.rs`     | process 1 of an environment                                   |
 //! | `confine.rs`  | what a process gives up before it becomes a function          |
+//! | `tun.rs`      | the network device of an environment                          |
 //! | `seccomp.rs`  | the system calls that a function may make                     |
 #![allow(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod init;
 pub mod protocol;
 mod root;
 pub mod seccomp;
+mod tun;
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -63,7 +65,7 @@ fn run(control: &OwnedFd) -> io::Result<()> {
     channel::send(control.as_fd(), &Reply::SetUp, &[])?;
     while let Some((order, fds)) = channel::receive_blocking::<Order>(control.as_fd())? {
         let done = match order {
-            Order::Clone { into_cgroup } => clone(setup.level, into_cgroup, &fds),
+            Order::Clone { into_cgroup } => clone(&setup, &namespaces, into_cgroup, &fds),
             Order::Tree { path } => namespaces.open_tree(&path).map(|tree| (Reply::Tree, tree)),
         };
         match done {
@@ -74,10 +76,15 @@ fn run(control: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn clone(level: LevelWord, into_cgroup: bool, fds: &[OwnedFd]) -> io::Result<(Reply, OwnedFd)> {
+fn clone(
+    setup: &Setup,
+    views: &root::Namespaces,
+    into_cgroup: bool,
+    fds: &[OwnedFd],
+) -> io::Result<(Reply, OwnedFd)> {
     let [control, log, rest @ ..] = fds else { return Err(io::ErrorKind::InvalidInput.into()) };
     let cgroup = rest.first().filter(|_| into_cgroup).map(|fd| fd.as_raw_fd());
-    let namespaces = match level {
+    let namespaces = match setup.level {
         LevelWord::Process => 0,
         LevelWord::Rootless | LevelWord::Full => {
             libc::CLONE_NEWNS
@@ -90,6 +97,9 @@ fn clone(level: LevelWord, into_cgroup: bool, fds: &[OwnedFd]) -> io::Result<(Re
     // SAFETY: a launcher has one thread: it starts none, and neither does anything before `launcher_main`.
     match unsafe { sys::clone_process(namespaces as u64, cgroup) }? {
         Some((pid, pidfd)) => Ok((Reply::Cloned { pid }, pidfd)),
-        None => init::run(level, control.as_raw_fd(), log.as_raw_fd()),
+        None => {
+            let devices = views.devices.as_ref().map(|devices| devices.as_raw_fd());
+            init::run(setup.level, control.as_raw_fd(), log.as_raw_fd(), devices)
+        }
     }
 }

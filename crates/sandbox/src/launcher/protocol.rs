@@ -12,6 +12,10 @@ pub struct Setup {
     pub staging: PathBuf,
     /// Becomes `/var/runtime`.
     pub runtime_dir: PathBuf,
+    /// Becomes `/var/runtime/packages`.
+    pub packages_dir: Option<PathBuf>,
+    /// Each environment gets a network device, if this machine has any to give.
+    pub has_devices: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,8 +61,9 @@ pub enum Command {
         targets: Vec<String>,
     },
     /// A fresh `/tmp` of this size. Then everything that an init needs no longer is given up, and `release` is written to the
-    /// waiting interpreter, if there is one. Answers `Attached`.
+    /// waiting interpreter, if there is one. With `is_image` the first mount becomes the whole root. Answers `Attached`.
     Attach {
+        is_image: bool,
         uid: u32,
         tmp_mb: u32,
         targets: Vec<String>,
@@ -93,9 +98,11 @@ pub struct Start {
 /// Init to engine.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Notice {
-    /// Descriptors: the listeners of the Runtime API and of the endpoint.
+    /// Descriptors: the listener of the Runtime API, that of the endpoint if one was asked for, and the network device if there
+    /// is one.
     Up {
         api_port: u16,
+        has_device: bool,
     },
     Mounted,
     Attached,

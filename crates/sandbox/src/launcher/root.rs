@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use super::protocol::{LevelWord, Setup};
+use super::tun;
 use crate::sys;
 
 /// What Amazon Linux's sandbox user and group are called by number.
@@ -32,13 +33,16 @@ const FILES: [(&str, &str); 5] = [
     ("/etc/group", "root:x:0:\nsbx_user1051:x:990:\n"),
     ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
     ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
-    ("/etc/resolv.conf", ""),
+    // Where names are asked for: the engine answers there, for functions that reach the outside.
+    ("/etc/resolv.conf", "nameserver 169.254.100.5\noptions timeout:2 attempts:2\n"),
 ];
 
 /// The two views that a launcher has: of the machine, and of what functions see.
 pub struct Namespaces {
     machine: Option<OwnedFd>,
     functions: Option<OwnedFd>,
+    /// The machine's folder of network devices.
+    pub devices: Option<OwnedFd>,
 }
 
 impl Namespaces {
@@ -61,8 +65,9 @@ fn set_namespace(namespace: &OwnedFd) -> io::Result<()> {
 
 /// Moves this process into a mount namespace whose root is that of functions.
 pub fn enter(setup: &Setup) -> io::Result<Namespaces> {
+    let devices = if setup.has_devices { tun::devices() } else { None };
     match setup.level {
-        LevelWord::Process => return Ok(Namespaces { machine: None, functions: None }),
+        LevelWord::Process => return Ok(Namespaces { machine: None, functions: None, devices: None }),
         LevelWord::Rootless => enter_user_namespace().map_err(named("a user namespace"))?,
         LevelWord::Full => sys::unshare(libc::CLONE_NEWNS).map_err(named("a mount namespace"))?,
     }
@@ -75,7 +80,7 @@ pub fn enter(setup: &Setup) -> io::Result<Namespaces> {
     sys::pivot_root(".", ".").map_err(named("pivot_root"))?;
     sys::detach_mount(".").map_err(named("leaving the machine's root"))?;
     std::env::set_current_dir("/")?;
-    Ok(Namespaces { machine: Some(machine), functions: Some(functions) })
+    Ok(Namespaces { machine: Some(machine), functions: Some(functions), devices })
 }
 
 fn enter_user_namespace() -> io::Result<()> {
@@ -130,6 +135,11 @@ fn build(setup: &Setup) -> io::Result<()> {
     devices(staging)?;
     bind(&setup.runtime_dir.to_string_lossy(), &at("/var/runtime")).map_err(named("/var/runtime"))?;
     read_only(&at("/var/runtime"))?;
+    if let Some(packages) = &setup.packages_dir {
+        let target = at("/var/runtime/packages");
+        bind(&packages.to_string_lossy(), &target).map_err(named("/var/runtime/packages"))?;
+        read_only(&target)?;
+    }
     if setup.level == LevelWord::Rootless {
         // The kernel lets an unprivileged namespace mount a `proc` only where a whole one is already to be seen.
         sys::mount("/proc", &at("/proc"), "", libc::MS_BIND | libc::MS_REC, "").map_err(named("/proc"))?;
