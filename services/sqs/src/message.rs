@@ -5,13 +5,14 @@ pub mod batch;
 pub mod change_visibility;
 pub mod delete;
 pub mod fifo;
+mod headers;
 pub mod receipt;
 pub mod receive;
 pub mod send;
 pub mod visibility;
 
 use bytes::Bytes;
-use pileus_store::{StoreError, Stored, table};
+use pileus_store::{StoreError, Stored};
 use serde::{Deserialize, Serialize};
 
 use crate::message::attributes::Attribute;
@@ -59,7 +60,7 @@ impl Message {
     /// # Arguments
     /// `max_value`: how large a row may be.
     pub fn rows(&self, body: &Bytes, max_value: usize) -> Result<Rows, StoreError> {
-        let headers = table::encode(self)?;
+        let headers = headers::write(self)?;
         let together = 5 + headers.len() + body.len() <= max_value;
         let mut row = Vec::with_capacity(5 + headers.len() + if together { body.len() } else { 0 });
         row.push(if together { TOGETHER } else { APART });
@@ -83,7 +84,7 @@ impl Message {
             APART => None,
             _ => return Err(corrupt()),
         };
-        Ok((table::decode(headers)?, body))
+        Ok((headers::read(headers)?, body))
     }
 }
 
