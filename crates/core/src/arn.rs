@@ -126,12 +126,24 @@ pub struct ParseArnError(pub String);
 
 impl Arn {
     pub fn new(partition: &str, service: &str, region: &str, account: &str, resource: &str) -> Arn {
-        let text = format!("arn:{partition}:{service}:{region}:{account}:{resource}");
-        Arn::parse(&text)
-            .expect("an ARN written from its parts parses: no part but the resource holds a colon")
+        let parts = [partition, service, region, account, resource];
+        let mut text = String::with_capacity(8 + parts.iter().map(|part| part.len()).sum::<usize>());
+        text.push_str("arn");
+        for part in parts {
+            text.push(':');
+            text.push_str(part);
+        }
+        Arn::of(text).expect("an ARN written from its parts parses: no part but the resource holds a colon")
     }
 
     pub fn parse(text: &str) -> Result<Arn, ParseArnError> {
+        if text.len() > usize::from(u16::MAX) {
+            return Err(ParseArnError(text.chars().take(2_048).collect()));
+        }
+        Arn::of(text.to_owned())
+    }
+
+    fn of(text: String) -> Result<Arn, ParseArnError> {
         let error = || ParseArnError(text.chars().take(2_048).collect());
         if text.len() > usize::from(u16::MAX) || !text.starts_with("arn:") {
             return Err(error());
@@ -141,7 +153,7 @@ impl Arn {
         for slot in &mut colons {
             *slot = found.next().ok_or_else(error)? as u16;
         }
-        Ok(Arn { text: text.to_owned(), colons })
+        Ok(Arn { text, colons })
     }
 
     fn part(&self, index: usize) -> &str {
