@@ -28,11 +28,19 @@ pub struct Access {
     pub resource: String,
     /// Condition keys of the service: `("iam:PassedToService", ["lambda.amazonaws.com"])`.
     pub context: Vec<(Cow<'static, str>, Vec<String>)>,
+    /// Whose the resource is, where its ARN does not say: buckets.
+    pub owner: Option<AccountId>,
 }
 
 impl Access {
     pub fn new(action: impl Into<Cow<'static, str>>, resource: impl Into<String>) -> Access {
-        Access { action: action.into(), resource: resource.into(), context: Vec::new() }
+        Access { action: action.into(), resource: resource.into(), context: Vec::new(), owner: None }
+    }
+
+    /// The account that the resource belongs to.
+    pub fn owned_by(mut self, owner: AccountId) -> Access {
+        self.owner = Some(owner);
+        self
     }
 
     /// An action that names no resource.
@@ -123,7 +131,7 @@ async fn principal_policies(cx: &Cx) -> Result<Arc<PrincipalPolicies>, Fault> {
 
 async fn judge(cx: &Cx, api: &'static Api, access: &Access, own: &PrincipalPolicies) -> Result<(), Fault> {
     let caller = cx.caller();
-    let resource_account = account_in(&access.resource).unwrap_or(caller.account);
+    let resource_account = access.owner.or_else(|| account_in(&access.resource)).unwrap_or(caller.account);
     let resource_policy = match cx.platform().resource_policy(api.name) {
         Some(find) if access.resource != "*" => find(cx, &access.resource).await?,
         _ => None,
