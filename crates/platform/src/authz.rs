@@ -112,6 +112,14 @@ pub(crate) async fn is_allowed(cx: &Cx, service: &str, access: &Access) -> Resul
     }
 }
 
+/// Lets the request pass, or says why not.
+pub(crate) async fn authorise_one(cx: &Cx, service: &str, access: &Access) -> Result<(), Fault> {
+    let unknown = || Fault::framework("UnknownOperationException", 404, service);
+    let api = pileus_models::service(service).ok_or_else(unknown)?;
+    let own = principal_policies(cx).await?;
+    judge(cx, api, access, &own).await
+}
+
 /// The operation's own action, or those that the overlay names, on any resource.
 fn default_access(api: &Api, operation: &Operation) -> Vec<Access> {
     if operation.actions.is_empty() {

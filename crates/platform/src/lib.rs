@@ -9,6 +9,7 @@
 //! | `data_plane.rs` | requests to what customers have made: function URLs, APIs, websites                |
 //! | `dispatch.rs`   | what requests and calls share: validate, authorise, handle, record                 |
 //! | `body.rs`       | request bodies: collected up to a limit, or streamed                               |
+//! | `payload.rs`    | bodies of requests to S3: framing, digests                                         |
 //! | `caller.rs`     | `Caller`: an authenticated principal                                               |
 //! | `identity.rs`   | `Identities`: what the pipeline asks of IAM                                        |
 //! | `session.rs`    | temporary credentials as sealed tokens                                             |
@@ -36,6 +37,7 @@ mod identity;
 pub mod metrics;
 mod outbound;
 mod parsed;
+mod payload;
 pub mod pipeline;
 mod platform;
 mod rng;
