@@ -6,7 +6,9 @@ use pileus_platform::Cx;
 use pileus_platform::store::Txn;
 
 use crate::bucket::Bucket;
+use crate::config::{acl as lists, stored};
 use crate::error::S3Error;
+use crate::lifecycle;
 use crate::version::ObjectVersion;
 
 /// What happened to an object. The text is that of the event: `ObjectCreated:Put`.
@@ -72,12 +74,12 @@ pub async fn bucket_created(
     bucket: &mut Bucket,
     request: &CreateBucketRequest,
 ) -> Result<(), S3Error> {
-    let _ = (cx, txn, bucket, request);
-    Ok(())
+    let _ = cx;
+    lists::of_new_bucket(txn, bucket, request)
 }
 
 /// A bucket was deleted: its configurations go with it.
 pub async fn bucket_deleted(txn: &Txn, bucket: &Bucket) -> Result<(), S3Error> {
-    let _ = (txn, bucket);
-    Ok(())
+    lifecycle::unwatch(txn, bucket);
+    stored::delete_all(txn, bucket).await
 }

@@ -13,13 +13,22 @@
 //! Where we differ from AWS, and why: `docs/services/s3.md`.
 
 mod access;
+mod acl;
 mod bucket;
 mod config;
+mod control;
+mod cors;
 mod effects;
 mod error;
+mod inventory;
 mod keys;
+mod lifecycle;
+mod notification;
 mod owner;
+mod policy;
+mod replication;
 mod version;
+mod website;
 
 use pileus_api_s3 as api;
 use pileus_platform::{Access, Service};
