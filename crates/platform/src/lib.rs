@@ -33,6 +33,7 @@ mod data_plane;
 mod decision;
 mod denials;
 mod dispatch;
+mod edge;
 mod identity;
 pub mod metrics;
 mod outbound;
@@ -51,6 +52,7 @@ pub use clock::MovableClock;
 pub use cx::{Cx, Origin, Trace};
 pub use data_plane::DataRequest;
 pub use denials::{Denial, Denials};
+pub use edge::{Edge, Ending, Exchange};
 pub use identity::{
     AccessKey, Identities, IssuerKey, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Role, TokenIssuer,
 };

@@ -20,6 +20,7 @@ use crate::authn::{self, Claim};
 use crate::body::{Body, BodyError};
 use crate::cx::{Cx, Origin};
 use crate::data_plane::DataRequest;
+use crate::edge::{Ending, Exchange};
 use crate::payload::{self, Payload};
 use crate::platform::Platform;
 use crate::{Fault, dispatch};
@@ -47,6 +48,8 @@ struct Place {
     api: Option<&'static Api>,
     operation: Option<&'static Operation>,
     protocol: Protocol,
+    /// Where somebody asks who it was: see `Ending`.
+    ending: Option<Ending>,
 }
 
 /// Answers a request. Never fails: every fault becomes the answer that AWS would give.
@@ -60,14 +63,39 @@ pub async fn handle(platform: &Platform, inbound: Inbound) -> Response {
         return response;
     }
     let is_head = inbound.method == Method::HEAD;
-    let mut place = Place { api: None, operation: None, protocol: guess_protocol(&inbound.headers) };
+    let exchange = Exchange::of(platform, &inbound, now, &request_id);
+    if let Some(exchange) = exchange.as_ref().filter(|exchange| exchange.method == Method::OPTIONS) {
+        for (_, edge) in platform.edges() {
+            if let Some(mut response) = edge.preflight(platform, exchange).await {
+                response.headers.insert(header::DATE, date(platform.clock().unmoved()));
+                return response;
+            }
+        }
+    }
+    let started = exchange.as_ref().map(|_| platform.clock().monotonic());
+    let mut place = Place {
+        api: None,
+        operation: None,
+        protocol: guess_protocol(&inbound.headers),
+        ending: exchange.as_ref().map(|_| Ending::default()),
+    };
     let mut response = match answer(platform, inbound, now, &request_id, &mut place).await {
         Ok(response) => response,
         Err(fault) => {
             tracing::debug!(request_id = &*request_id, code = %fault.code, "{}", fault.message);
+            if let Some(ending) = &mut place.ending {
+                ending.error_code = Some(fault.code.to_string());
+            }
             codec::encode_fault(place.api, place.operation, place.protocol, &fault, &request_id, is_head)
         }
     };
+    if let (Some(exchange), Some(ending), Some(api)) = (&exchange, &mut place.ending, place.api) {
+        ending.operation = place.operation.map(|operation| operation.name);
+        ending.took = platform.clock().monotonic().saturating_sub(started.unwrap_or_default());
+        if let Some((_, edge)) = platform.edges().find(|(name, _)| *name == api.name) {
+            edge.answered(platform, exchange, ending, &mut response).await;
+        }
+    }
     response.headers.insert(header::DATE, date(platform.clock().unmoved()));
     response
 }
@@ -109,7 +137,7 @@ async fn answer(
         Err(error) => return refuse_route(error, &signed, place),
     };
     let Routed { service: api, operation, protocol, labels, region_hint, .. } = routed;
-    *place = Place { api: Some(api), operation: Some(operation), protocol };
+    (place.api, place.operation, place.protocol) = (Some(api), Some(operation), protocol);
 
     authn::claim_of(&signed, api, operation, protocol)?;
     let streaming = codec::streaming_input(operation);
@@ -133,6 +161,9 @@ async fn answer(
     let of_payload = signed.as_ref().ok().and_then(Option::as_ref).filter(|_| is_s3).cloned();
     let claim = Claim { api, operation, protocol, view, signed, body: body.collected(), now };
     let (caller, key) = authn::authenticate_with_key(platform, claim).await?;
+    if let Some(ending) = &mut place.ending {
+        ending.caller = Some(caller.clone());
+    }
     let mut payload = match is_s3 {
         true => Some(Payload::of(&mut headers, of_payload.as_ref(), key)?),
         false => None,
