@@ -24,12 +24,15 @@ use pileus_store::{KeyBuilder, Space, Stored, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, OwnedBucket};
+use crate::data::{BlobOwner, LayoutRow};
 use crate::version::{ObjectVersion, StoredId};
 
 pub const BUCKETS: Table<String, Bucket> = Table::new(Space::Meta, *b"Sb");
 pub const OWNED: Table<(AccountId, String), OwnedBucket> = Table::new(Space::Meta, *b"So");
 pub const CURRENT: Table<(u64, String), ObjectVersion> = Table::new(Space::Object, *b"Sc");
 pub const OLDER: Table<(u64, String, Descending), ObjectVersion> = Table::new(Space::Object, *b"Sv");
+pub const LAYOUT: Table<(StoredId, u32), LayoutRow> = Table::new(Space::Object, *b"Sl");
+pub const BLOBS: Table<String, BlobOwner> = Table::new(Space::Index, *b"Sr");
 pub const NULLS: Table<(u64, String), NullAt> = Table::new(Space::Object, *b"Sn");
 
 /// What a change here causes later: removal of bytes and rows that nobody refers to any more.

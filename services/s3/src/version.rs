@@ -57,6 +57,9 @@ pub struct ObjectVersion {
     /// The access control list where it is not the private one: XML of `AccessControlPolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acl: Option<String>,
+    /// Until when a version of an archive class can be read, since it was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_until: Option<Timestamp>,
     /// When the version ceased to be the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noncurrent_since: Option<Timestamp>,
@@ -65,9 +68,46 @@ pub struct ObjectVersion {
 impl Stored for ObjectVersion {}
 
 impl ObjectVersion {
+    /// A version without bytes.
+    pub fn empty(owner: AccountId, modified: Timestamp) -> ObjectVersion {
+        ObjectVersion {
+            version_id: None,
+            order: 0,
+            modified,
+            is_delete_marker: false,
+            owner,
+            size: 0,
+            etag: String::new(),
+            checksum: None,
+            parts: None,
+            headers: SystemMetadata::default(),
+            metadata: Vec::new(),
+            storage_class: None,
+            tags: Vec::new(),
+            retention: None,
+            legal_hold: None,
+            encryption: Encryption::default(),
+            place: Place::default(),
+            replication_status: None,
+            acl: None,
+            restored_until: None,
+            noncurrent_since: None,
+        }
+    }
+
     /// `null`, or the version id.
     pub fn version_text(&self) -> &str {
         self.version_id.as_deref().unwrap_or("null")
+    }
+
+    pub fn is_restored(&self, now: Timestamp) -> bool {
+        self.restored_until.is_some_and(|until| until > now)
+    }
+
+    /// `x-amz-restore`
+    pub fn restore_header(&self, now: Timestamp) -> Option<String> {
+        let until = self.restored_until.filter(|until| *until > now)?;
+        Some(format!("ongoing-request=\"false\", expiry-date=\"{}\"", until.to_http_date()))
     }
 
     pub fn storage_class(&self) -> &str {
