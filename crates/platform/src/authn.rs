@@ -4,9 +4,10 @@
 
 use bytes::Bytes;
 use pileus_core::{AccountId, Region, Timestamp};
+use pileus_wire::post_policy::SignedPolicy;
 use pileus_wire::protocol::Protocol;
 use pileus_wire::schema::{Auth, Operation, Service as Api};
-use pileus_wire::sigv4::{self, AuthError, Family, Form, RequestView, Rules, SignedRequest};
+use pileus_wire::sigv4::{self, AuthError, Family, Form, RequestView, Rules, SignedRequest, SigningKey};
 
 use crate::Fault;
 use crate::caller::Caller;
@@ -30,10 +31,18 @@ pub(crate) struct Claim<'a> {
 /// # Errors
 /// AWS's own, in the words of the service's family: unsigned, malformed, expired, unknown key, wrong signature.
 pub(crate) async fn authenticate(platform: &Platform, claim: Claim<'_>) -> Result<Caller, Fault> {
+    Ok(authenticate_with_key(platform, claim).await?.0)
+}
+
+/// As `authenticate`; also the key of the signature, where it was checked: the body's chunks are signed with it, too.
+pub(crate) async fn authenticate_with_key(
+    platform: &Platform,
+    claim: Claim<'_>,
+) -> Result<(Caller, Option<SigningKey>), Fault> {
     let family = family(claim.api, claim.protocol);
     let refuse = |error: AuthError| to_fault(&error, family);
     let Some(signed) = claim_of(&claim.signed, claim.api, claim.operation, claim.protocol)? else {
-        return Ok(Caller::anonymous(AccountId::DEFAULT));
+        return Ok((Caller::anonymous(AccountId::DEFAULT), None));
     };
     let is_s3 = family == Family::S3;
     let rules = if is_s3 {
@@ -47,9 +56,10 @@ pub(crate) async fn authenticate(platform: &Platform, claim: Claim<'_>) -> Resul
     let now = if signed.form == Form::Header && is_recent { unmoved } else { claim.now };
     sigv4::check(signed, &claim.view, now, &rules).map_err(refuse)?;
 
-    let (caller, secret) = match find(platform, signed, claim.api, claim.now).await? {
+    let found = find(platform, &signed.access_key, signed.session_token.as_deref(), claim.api, claim.now);
+    let (caller, secret) = match found.await? {
         Found::Known(caller, secret) => (caller, secret),
-        Found::Trusted(caller) => return Ok(caller),
+        Found::Trusted(caller) => return Ok((caller, None)),
         Found::Refused(error) => return Err(refuse(error)),
     };
     let scope = &signed.scope;
@@ -58,6 +68,31 @@ pub(crate) async fn authenticate(platform: &Platform, claim: Claim<'_>) -> Resul
     sigv4::verify_with(signed, &claim.view, body_sha256.as_deref(), &key, &rules).map_err(refuse)?;
     let region = Region::parse(&scope.region).unwrap_or_else(Region::us_east_1);
     platform.identities().record_use(&caller, claim.api.arn_namespace, &region, claim.now);
+    Ok((caller, Some(key)))
+}
+
+/// The principal behind the policy of an S3 POST form.
+///
+/// # Errors
+/// S3's own: unknown key, expired token, wrong signature.
+pub(crate) async fn authenticate_policy(
+    platform: &Platform,
+    signed: &SignedPolicy,
+    now: Timestamp,
+) -> Result<Caller, Fault> {
+    let unknown = || Fault::receiver("InternalFailure", "there is no model of S3");
+    let api = pileus_models::service("s3").ok_or_else(unknown)?;
+    let token = signed.session_token.as_deref();
+    let (caller, secret) = match find(platform, &signed.access_key, token, api, now).await? {
+        Found::Known(caller, secret) => (caller, secret),
+        Found::Trusted(caller) => return Ok(caller),
+        Found::Refused(error) => return Err(to_fault(&error, Family::S3)),
+    };
+    let scope = &signed.scope;
+    let key = platform.signing_keys().get(&secret, &scope.date, &scope.region, &scope.service);
+    signed.verify(&key).map_err(|error| crate::payload::fault(error.describe()))?;
+    let region = Region::parse(&scope.region).unwrap_or_else(Region::us_east_1);
+    platform.identities().record_use(&caller, api.arn_namespace, &region, now);
     Ok(caller)
 }
 
@@ -89,49 +124,48 @@ enum Found {
 
 async fn find(
     platform: &Platform,
-    signed: &SignedRequest,
+    access_key: &str,
+    session_token: Option<&str>,
     api: &Api,
     now: Timestamp,
 ) -> Result<Found, Fault> {
-    let unknown = || Found::Refused(AuthError::UnknownKey { access_key: signed.access_key.clone() });
-    if let Some(token) = &signed.session_token
+    let unknown = || Found::Refused(AuthError::UnknownKey { access_key: access_key.to_owned() });
+    if let Some(token) = session_token
         && let Some(session) = platform.sealer().open(token)
     {
-        return Ok(
-            if session.access_key_id != signed.access_key || (api.name == "iam" && !session.reaches_iam()) {
-                unknown()
-            } else if session.expires_at <= now {
-                Found::Refused(AuthError::ExpiredToken { token: token.clone() })
-            } else {
-                let secret = session.secret_access_key.clone();
-                Found::Known(session.caller(), secret)
-            },
-        );
+        return Ok(if session.access_key_id != access_key || (api.name == "iam" && !session.reaches_iam()) {
+            unknown()
+        } else if session.expires_at <= now {
+            Found::Refused(AuthError::ExpiredToken { token: token.to_owned() })
+        } else {
+            let secret = session.secret_access_key.clone();
+            Found::Known(session.caller(), secret)
+        });
     }
-    let key = match may_be_issued(&signed.access_key) {
-        true => platform.identities().access_key(&signed.access_key).await?,
+    let key = match may_be_issued(access_key) {
+        true => platform.identities().access_key(access_key).await?,
         false => None,
     };
     if let Some(key) = key {
         if key.is_deleted || !key.is_active {
             return Ok(unknown());
         }
-        if let Some(token) = &signed.session_token {
-            return Ok(Found::Refused(AuthError::InvalidToken { token: token.clone() }));
+        if let Some(token) = session_token {
+            return Ok(Found::Refused(AuthError::InvalidToken { token: token.to_owned() }));
         }
         let caller = match &key.owner {
             KeyOwner::Root => Caller::root(key.account),
             KeyOwner::User { path, name, id } => Caller::user(key.account, path, name, id),
         };
-        return Ok(Found::Known(caller.with_access_key(&signed.access_key), key.secret_access_key));
+        return Ok(Found::Known(caller.with_access_key(access_key), key.secret_access_key));
     }
     // Keys of the form of temporary ones are never taken for unknown: theirs may be a forged or a foreign token.
-    let is_temporary = signed.access_key.starts_with("ASIA") && signed.access_key.len() == 20;
+    let is_temporary = access_key.starts_with("ASIA") && access_key.len() == 20;
     if platform.config().profile == Profile::Server || is_temporary {
         return Ok(unknown());
     }
-    let account = AccountId::parse(&signed.access_key).unwrap_or(AccountId::DEFAULT);
-    Ok(Found::Trusted(Caller::root(account).with_access_key(&signed.access_key)))
+    let account = AccountId::parse(access_key).unwrap_or(AccountId::DEFAULT);
+    Ok(Found::Trusted(Caller::root(account).with_access_key(access_key)))
 }
 
 /// Whether a key has the form of those that IAM issues: others are looked up nowhere.

@@ -28,11 +28,19 @@ pub struct Access {
     pub resource: String,
     /// Condition keys of the service: `("iam:PassedToService", ["lambda.amazonaws.com"])`.
     pub context: Vec<(Cow<'static, str>, Vec<String>)>,
+    /// Whose the resource is, where its ARN does not say: buckets.
+    pub owner: Option<AccountId>,
 }
 
 impl Access {
     pub fn new(action: impl Into<Cow<'static, str>>, resource: impl Into<String>) -> Access {
-        Access { action: action.into(), resource: resource.into(), context: Vec::new() }
+        Access { action: action.into(), resource: resource.into(), context: Vec::new(), owner: None }
+    }
+
+    /// The account that the resource belongs to.
+    pub fn owned_by(mut self, owner: AccountId) -> Access {
+        self.owner = Some(owner);
+        self
     }
 
     /// An action that names no resource.
@@ -104,6 +112,14 @@ pub(crate) async fn is_allowed(cx: &Cx, service: &str, access: &Access) -> Resul
     }
 }
 
+/// Lets the request pass, or says why not.
+pub(crate) async fn authorise_one(cx: &Cx, service: &str, access: &Access) -> Result<(), Fault> {
+    let unknown = || Fault::framework("UnknownOperationException", 404, service);
+    let api = pileus_models::service(service).ok_or_else(unknown)?;
+    let own = principal_policies(cx).await?;
+    judge(cx, api, access, &own).await
+}
+
 /// The operation's own action, or those that the overlay names, on any resource.
 fn default_access(api: &Api, operation: &Operation) -> Vec<Access> {
     if operation.actions.is_empty() {
@@ -123,7 +139,7 @@ async fn principal_policies(cx: &Cx) -> Result<Arc<PrincipalPolicies>, Fault> {
 
 async fn judge(cx: &Cx, api: &'static Api, access: &Access, own: &PrincipalPolicies) -> Result<(), Fault> {
     let caller = cx.caller();
-    let resource_account = account_in(&access.resource).unwrap_or(caller.account);
+    let resource_account = access.owner.or_else(|| account_in(&access.resource)).unwrap_or(caller.account);
     let resource_policy = match cx.platform().resource_policy(api.name) {
         Some(find) if access.resource != "*" => find(cx, &access.resource).await?,
         _ => None,

@@ -247,6 +247,24 @@ impl Cx {
         crate::authz::is_allowed(self, service, access).await
     }
 
+    /// Lets the request pass, or says why not, by the policies that apply: for a service whose permissions follow from what an
+    /// operation finds on its way.
+    ///
+    /// # Errors
+    /// `AccessDenied` with AWS's sentence.
+    pub async fn authorise(&self, service: &str, access: &crate::Access) -> Result<(), Fault> {
+        crate::authz::authorise_one(self, service, access).await
+    }
+
+    /// The same request, made by whoever signed the policy of an S3 POST form.
+    ///
+    /// # Errors
+    /// As for any signature: unknown key, expired token, wrong signature.
+    pub async fn as_signer_of(&self, policy: &pileus_wire::post_policy::SignedPolicy) -> Result<Cx, Fault> {
+        let caller = crate::authn::authenticate_policy(self.platform(), policy, self.now()).await?;
+        Ok(self.with_caller(caller))
+    }
+
     /// Calls an operation of another service by the door that requests use: validated, authorised as `caller()`, recorded.
     pub async fn call<I: Struct, O: Struct>(&self, operation: Operation<I, O>, input: I) -> Result<O, Fault> {
         let output = self.call_dynamic(operation.service, operation.name, Box::new(input)).await?;

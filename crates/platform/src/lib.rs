@@ -9,6 +9,7 @@
 //! | `data_plane.rs` | requests to what customers have made: function URLs, APIs, websites                |
 //! | `dispatch.rs`   | what requests and calls share: validate, authorise, handle, record                 |
 //! | `body.rs`       | request bodies: collected up to a limit, or streamed                               |
+//! | `payload.rs`    | bodies of requests to S3: framing, digests                                         |
 //! | `caller.rs`     | `Caller`: an authenticated principal                                               |
 //! | `identity.rs`   | `Identities`: what the pipeline asks of IAM                                        |
 //! | `session.rs`    | temporary credentials as sealed tokens                                             |
@@ -32,10 +33,12 @@ mod data_plane;
 mod decision;
 mod denials;
 mod dispatch;
+mod edge;
 mod identity;
 pub mod metrics;
 mod outbound;
 mod parsed;
+mod payload;
 pub mod pipeline;
 mod platform;
 mod rng;
@@ -49,6 +52,7 @@ pub use clock::MovableClock;
 pub use cx::{Cx, Origin, Trace};
 pub use data_plane::DataRequest;
 pub use denials::{Denial, Denials};
+pub use edge::{Edge, Ending, Exchange};
 pub use identity::{
     AccessKey, Identities, IssuerKey, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Role, TokenIssuer,
 };

@@ -20,6 +20,8 @@ use crate::authn::{self, Claim};
 use crate::body::{Body, BodyError};
 use crate::cx::{Cx, Origin};
 use crate::data_plane::DataRequest;
+use crate::edge::{Ending, Exchange};
+use crate::payload::{self, Payload};
 use crate::platform::Platform;
 use crate::{Fault, dispatch};
 
@@ -46,6 +48,8 @@ struct Place {
     api: Option<&'static Api>,
     operation: Option<&'static Operation>,
     protocol: Protocol,
+    /// Where somebody asks who it was: see `Ending`.
+    ending: Option<Ending>,
 }
 
 /// Answers a request. Never fails: every fault becomes the answer that AWS would give.
@@ -59,14 +63,39 @@ pub async fn handle(platform: &Platform, inbound: Inbound) -> Response {
         return response;
     }
     let is_head = inbound.method == Method::HEAD;
-    let mut place = Place { api: None, operation: None, protocol: guess_protocol(&inbound.headers) };
+    let exchange = Exchange::of(platform, &inbound, now, &request_id);
+    if let Some(exchange) = exchange.as_ref().filter(|exchange| exchange.method == Method::OPTIONS) {
+        for (_, edge) in platform.edges() {
+            if let Some(mut response) = edge.preflight(platform, exchange).await {
+                response.headers.insert(header::DATE, date(platform.clock().unmoved()));
+                return response;
+            }
+        }
+    }
+    let started = exchange.as_ref().map(|_| platform.clock().monotonic());
+    let mut place = Place {
+        api: None,
+        operation: None,
+        protocol: guess_protocol(&inbound.headers),
+        ending: exchange.as_ref().map(|_| Ending::default()),
+    };
     let mut response = match answer(platform, inbound, now, &request_id, &mut place).await {
         Ok(response) => response,
         Err(fault) => {
             tracing::debug!(request_id = &*request_id, code = %fault.code, "{}", fault.message);
+            if let Some(ending) = &mut place.ending {
+                ending.error_code = Some(fault.code.to_string());
+            }
             codec::encode_fault(place.api, place.operation, place.protocol, &fault, &request_id, is_head)
         }
     };
+    if let (Some(exchange), Some(ending), Some(api)) = (&exchange, &mut place.ending, place.api) {
+        ending.operation = place.operation.map(|operation| operation.name);
+        ending.took = platform.clock().monotonic().saturating_sub(started.unwrap_or_default());
+        if let Some((_, edge)) = platform.edges().find(|(name, _)| *name == api.name) {
+            edge.answered(platform, exchange, ending, &mut response).await;
+        }
+    }
     response.headers.insert(header::DATE, date(platform.clock().unmoved()));
     response
 }
@@ -92,7 +121,7 @@ async fn answer(
     request_id: &Arc<str>,
     place: &mut Place,
 ) -> Result<Response, Fault> {
-    let Inbound { method, path, query, headers, body, peer, is_secure } = inbound;
+    let Inbound { method, path, query, mut headers, body, peer, is_secure } = inbound;
     let request = Request { method: &method, path: &path, query: &query, headers: &headers, labels: &[] };
     let signed = sigv4::parse(&headers, &query);
     let scope = signed.as_ref().ok().and_then(Option::as_ref).map(|signed| signed.scope.service.as_str());
@@ -108,10 +137,14 @@ async fn answer(
         Err(error) => return refuse_route(error, &signed, place),
     };
     let Routed { service: api, operation, protocol, labels, region_hint, .. } = routed;
-    *place = Place { api: Some(api), operation: Some(operation), protocol };
+    (place.api, place.operation, place.protocol) = (Some(api), Some(operation), protocol);
 
     authn::claim_of(&signed, api, operation, protocol)?;
     let streaming = codec::streaming_input(operation);
+    let is_s3 = api.signing_name == "s3";
+    if let (true, Some(_), Reading::NotYet(body)) = (is_s3 && method == Method::PUT, streaming, &body) {
+        payload::check_length(&headers, body.length)?;
+    }
     // A signature covers the whole body unless the request itself says what is covered, as those to S3 do.
     let is_covered = api.name != "s3" && !headers.contains_key("x-amz-content-sha256");
     if streaming.is_none() || is_covered {
@@ -125,15 +158,27 @@ async fn answer(
         headers: &headers,
         authority: None,
     };
+    let of_payload = signed.as_ref().ok().and_then(Option::as_ref).filter(|_| is_s3).cloned();
     let claim = Claim { api, operation, protocol, view, signed, body: body.collected(), now };
-    let caller = authn::authenticate(platform, claim).await?;
+    let (caller, key) = authn::authenticate_with_key(platform, claim).await?;
+    if let Some(ending) = &mut place.ending {
+        ending.caller = Some(caller.clone());
+    }
+    let mut payload = match is_s3 {
+        true => Some(Payload::of(&mut headers, of_payload.as_ref(), key)?),
+        false => None,
+    };
 
     let mut input = dispatch::new_input(platform, api, operation);
-    let bytes = body.collected().cloned().unwrap_or_default();
-    let request = Request { labels: &labels, ..request };
+    let mut bytes = body.collected().cloned().unwrap_or_default();
+    if let Some(payload) = payload.take_if(|_| streaming.is_none()) {
+        bytes = payload.unframe(bytes)?;
+        payload::check_digests(operation, &headers, &bytes)?;
+    }
+    let request = Request { method: &method, path: &path, query: &query, headers: &headers, labels: &labels };
     codec::decode(api, operation, protocol, &request, bytes, input.as_mut())?;
     if let Some(at) = streaming {
-        hand_over(input.as_mut(), at, body);
+        hand_over(input.as_mut(), at, body, payload);
     }
 
     let origin = Arc::new(origin(&headers, peer, is_secure));
@@ -168,10 +213,14 @@ impl Reading {
 }
 
 /// Puts the unread body into the input's streaming member.
-fn hand_over(input: &mut dyn Struct, at: usize, body: Reading) {
-    let stream = match body {
-        Reading::NotYet(body) => body.into_stream(),
-        Reading::Collected(bytes) => Body::from_bytes(bytes).into_stream(),
+fn hand_over(input: &mut dyn Struct, at: usize, body: Reading, payload: Option<Payload>) {
+    let body = match body {
+        Reading::NotYet(body) => body,
+        Reading::Collected(bytes) => Body::from_bytes(bytes),
+    };
+    let stream = match payload {
+        Some(payload) => payload.stream(body),
+        None => body.into_stream(),
     };
     if let Some(Slot::Bytes(slot)) = input.get_mut(at).map(value::Val::slot) {
         *slot = stream;

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::audit::AuditSink;
 use crate::denials::Denials;
+use crate::edge::Edge;
 use crate::identity::Identities;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
@@ -199,6 +200,12 @@ impl Platform {
         }
         let planes = self.0.services.values().filter_map(|service| service.data_plane.as_ref());
         planes.into_iter().find(|plane| (plane.owns)(&kind))
+    }
+
+    /// The services that take part at the edge.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = (&'static str, &dyn Edge)> {
+        let services = self.0.services.values();
+        services.filter_map(|service| Some((service.name, service.edge.as_deref()?)))
     }
 
     pub(crate) fn resource_policy(&self, service: &str) -> Option<&ResourcePolicyFn> {

@@ -15,6 +15,7 @@ use crate::Fault;
 use crate::authz::{Access, ResourcePolicy};
 use crate::cx::Cx;
 use crate::data_plane::DataRequest;
+use crate::edge::Edge;
 use crate::platform::Platform;
 
 /// One AWS API as this node answers it.
@@ -35,6 +36,7 @@ pub struct Service {
     pub(crate) states: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
     pub(crate) workers: Vec<(&'static str, WorkerFn)>,
     pub(crate) data_plane: Option<DataPlane>,
+    pub(crate) edge: Option<Box<dyn Edge>>,
 }
 
 /// Requests to what customers have made, by the host that they are sent to.
@@ -96,6 +98,7 @@ impl Service {
             states: Vec::new(),
             workers: Vec::new(),
             data_plane: None,
+            edge: None,
         }
     }
 
@@ -194,6 +197,12 @@ impl Service {
     {
         let answer = Box::new(move |request| -> BoxFuture<'static, Response> { Box::pin(answer(request)) });
         self.data_plane = Some(DataPlane { owns, answer });
+        self
+    }
+
+    /// What the service does with requests beyond their operations. See [`Edge`].
+    pub fn edge(mut self, edge: impl Edge) -> Service {
+        self.edge = Some(Box::new(edge));
         self
     }
 

@@ -122,6 +122,8 @@ pub enum Purpose {
     AuthorizationMessage = 2,
     /// A private key in the store.
     IssuerKey = 3,
+    /// The key of an object's bytes, kept beside them.
+    ObjectKey = 4,
 }
 
 impl Sealer {
@@ -222,7 +224,8 @@ mod tests {
     #[test]
     fn what_was_sealed_for_one_purpose_opens_for_no_other() {
         let sealer = Sealer::new(&[7; 32]);
-        let purposes = [Purpose::Session, Purpose::AuthorizationMessage, Purpose::IssuerKey];
+        let purposes =
+            [Purpose::Session, Purpose::AuthorizationMessage, Purpose::IssuerKey, Purpose::ObjectKey];
         for sealed_for in purposes {
             let sealed = sealer.lock(sealed_for, b"plain".to_vec(), &SeededRng::new(1));
             for opened_for in purposes {

@@ -19,6 +19,8 @@ pub struct Fault {
     pub members: Option<Box<dyn Struct>>,
     /// Unmodelled elements, such as S3's `BucketName`: siblings of the message.
     pub extras: Vec<(Cow<'static, str>, String)>,
+    /// Headers of the answer, with lower-case names: `x-amz-bucket-region`.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 /// Which layer found the fault: services prefix `__type` by it.
@@ -45,6 +47,7 @@ impl Fault {
             origin: Origin::Modelled,
             members: None,
             extras: Vec::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -75,6 +78,12 @@ impl Fault {
 
     pub fn with_extra(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Fault {
         self.extras.push((name.into(), value.into()));
+        self
+    }
+
+    /// `name` in lower case. A value that no header can have is left out of the answer.
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Fault {
+        self.headers.push((name, value.into()));
         self
     }
 }

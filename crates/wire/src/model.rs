@@ -326,8 +326,12 @@ const TIME_FORMATS: [(&str, TimeFormat); 3] = [
 const COERCIONS: [(&str, Coercion); 3] =
     [("coral", Coercion::Coral), ("dynamodb", Coercion::DynamoDb), ("jackson", Coercion::Jackson)];
 
-const DIALECTS: [(&str, Dialect); 3] =
-    [("classic", Dialect::Classic), ("redacted", Dialect::Redacted), ("smithy", Dialect::Smithy)];
+const DIALECTS: [(&str, Dialect); 4] = [
+    ("classic", Dialect::Classic),
+    ("redacted", Dialect::Redacted),
+    ("smithy", Dialect::Smithy),
+    ("s3", Dialect::S3),
+];
 
 fn word_of<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
     let found = words.iter().find(|(_, of)| *of == value);

@@ -143,6 +143,8 @@ pub enum Dialect {
     Redacted,
     /// The newer framework's: `1 validation error detected. Value at '/pointer' failed ..` with a `fieldList`.
     Smithy,
+    /// S3's: a document that does not fit is `MalformedXML`; all else is the service's to judge.
+    S3,
 }
 
 #[derive(Debug)]

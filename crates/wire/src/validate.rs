@@ -22,7 +22,7 @@ pub use pattern::Pattern;
 use report::Broken;
 
 use crate::fault::Fault;
-use crate::schema::{Kind, Limits, Missing, Operation, Service, Shape};
+use crate::schema::{Bind, Dialect, Kind, Limits, Missing, Operation, Service, Shape};
 use crate::value::{Struct, View};
 
 /// Checks `input` against the constraints of `operation`'s input shape: required members, lengths, ranges, patterns and
@@ -37,6 +37,9 @@ pub fn validate(service: &Service, operation: &Operation, input: &dyn Struct) ->
         return Ok(());
     }
     let rules = &service.validation;
+    if rules.dialect == Dialect::S3 {
+        return s3_document(operation, input);
+    }
     if let Missing::Named { code, before, after } = rules.missing
         && let Some(name) = first_missing(operation.input, input)
     {
@@ -47,6 +50,29 @@ pub fn validate(service: &Service, operation: &Operation, input: &dyn Struct) ->
         Broken::Constraints(violations) => message::fault(service, violations),
         Broken::Pattern(text) => message::refusal(rules, text),
     })
+}
+
+/// S3 holds the document of a request against its schema, and nothing else.
+///
+/// Source: Amazon S3 API Reference, "Error responses".
+fn s3_document(operation: &Operation, input: &dyn Struct) -> Result<(), Fault> {
+    for (i, member) in operation.input.members().iter().enumerate() {
+        if !matches!(member.bind, Bind::Payload | Bind::Body) {
+            continue;
+        }
+        let view = input.get(i).view();
+        let is_absent = matches!(view, View::Absent);
+        if is_absent && member.is_required && member.bind == Bind::Payload {
+            return Err(Fault::framework("MissingRequestBodyError", 400, "Request Body is empty"));
+        }
+        if if is_absent { !member.is_required } else { holds(member.shape, view) } {
+            continue;
+        }
+        let text =
+            "The XML you provided was not well-formed or did not validate against our published schema";
+        return Err(Fault::framework("MalformedXML", 400, text));
+    }
+    Ok(())
 }
 
 /// The first required member in declaration order that is absent.

@@ -213,6 +213,8 @@ pub const LIST_OBJECTS_V2: w::Operation<ListObjectsV2Request, ListObjectsV2Outpu
     w::Operation::new(SERVICE, "ListObjectsV2");
 pub const LIST_PARTS: w::Operation<ListPartsRequest, ListPartsOutput> =
     w::Operation::new(SERVICE, "ListParts");
+pub const POST_OBJECT: w::Operation<PostObjectRequest, PostObjectOutput> =
+    w::Operation::new(SERVICE, "PostObject");
 pub const PUT_BUCKET_ABAC: w::Operation<PutBucketAbacRequest, w::Unit> =
     w::Operation::new(SERVICE, "PutBucketAbac");
 pub const PUT_BUCKET_ACCELERATE_CONFIGURATION: w::Operation<
@@ -8904,6 +8906,99 @@ impl w::Struct for PolicyStatus {
     }
 }
 
+/// Shape `PostObjectOutput`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PostObjectOutput {
+    pub status: w::Option<i64>,
+    pub body: w::Option<PostResponse>,
+    pub e_tag: w::Option<w::String>,
+    pub location: w::Option<w::String>,
+    pub version_id: w::Option<w::String>,
+    pub server_side_encryption: w::Option<w::String>,
+}
+
+impl w::Struct for PostObjectOutput {
+    fn get(&self, i: usize) -> &dyn w::Val {
+        match i {
+            0 => &self.status,
+            1 => &self.body,
+            2 => &self.e_tag,
+            3 => &self.location,
+            4 => &self.version_id,
+            5 => &self.server_side_encryption,
+            _ => &w::ABSENT,
+        }
+    }
+    fn get_mut(&mut self, i: usize) -> w::Option<&mut dyn w::Val> {
+        w::Option::Some(match i {
+            0 => &mut self.status,
+            1 => &mut self.body,
+            2 => &mut self.e_tag,
+            3 => &mut self.location,
+            4 => &mut self.version_id,
+            5 => &mut self.server_side_encryption,
+            _ => return w::Option::None,
+        })
+    }
+}
+
+/// Shape `PostObjectRequest`.
+#[derive(Debug, Default)]
+pub struct PostObjectRequest {
+    pub body: w::ByteStream,
+    pub bucket: w::Option<w::String>,
+    pub content_type: w::Option<w::String>,
+}
+
+impl w::Struct for PostObjectRequest {
+    fn get(&self, i: usize) -> &dyn w::Val {
+        match i {
+            0 => &self.body,
+            1 => &self.bucket,
+            2 => &self.content_type,
+            _ => &w::ABSENT,
+        }
+    }
+    fn get_mut(&mut self, i: usize) -> w::Option<&mut dyn w::Val> {
+        w::Option::Some(match i {
+            0 => &mut self.body,
+            1 => &mut self.bucket,
+            2 => &mut self.content_type,
+            _ => return w::Option::None,
+        })
+    }
+}
+
+/// Shape `PostResponse`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PostResponse {
+    pub location: w::Option<w::String>,
+    pub bucket: w::Option<w::String>,
+    pub key: w::Option<w::String>,
+    pub e_tag: w::Option<w::String>,
+}
+
+impl w::Struct for PostResponse {
+    fn get(&self, i: usize) -> &dyn w::Val {
+        match i {
+            0 => &self.location,
+            1 => &self.bucket,
+            2 => &self.key,
+            3 => &self.e_tag,
+            _ => &w::ABSENT,
+        }
+    }
+    fn get_mut(&mut self, i: usize) -> w::Option<&mut dyn w::Val> {
+        w::Option::Some(match i {
+            0 => &mut self.location,
+            1 => &mut self.bucket,
+            2 => &mut self.key,
+            3 => &mut self.e_tag,
+            _ => return w::Option::None,
+        })
+    }
+}
+
 /// Shape `Progress`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
@@ -12837,6 +12932,9 @@ pub const FINGERPRINTS: &[(&str, u64)] = &[
     ("Part", 0x2ea8d3eac64331b9),
     ("PartitionedPrefix", 0xbe114117b9890284),
     ("PolicyStatus", 0x548c858894f38312),
+    ("PostObjectOutput", 0x568b1ca6f34ef922),
+    ("PostObjectRequest", 0xe1ad2787524cb764),
+    ("PostResponse", 0x9cbd96ddba1e7ee6),
     ("Progress", 0xa9e41024407d18ad),
     ("ProgressEvent", 0x803089afede60495),
     ("PublicAccessBlockConfiguration", 0x9651ca6baba26ee6),

@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use crate::BlobError;
 use crate::backend::Source;
 
-const PIECE: u64 = 256 << 10;
+/// Four of the frames that S3 seals objects in, so that a reader who begins at a frame gets whole ones.
+const PIECE: u64 = 4 * ((64 << 10) + 16);
 
 pub(super) struct FileSource {
     file: Arc<File>,

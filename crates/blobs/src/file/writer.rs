@@ -13,7 +13,8 @@ use super::{Live, blocking, make_folder, remove, sync_folder};
 use crate::backend::Sink;
 use crate::{BlobError, BlobId};
 
-const BUFFER: usize = 1 << 20;
+/// Two of these are what an upload holds in memory, so that many may go on at once.
+const BUFFER: usize = 512 << 10;
 
 pub(super) struct FileSink {
     folder: PathBuf,

@@ -47,6 +47,9 @@ pub fn encode(
     if protocol == Protocol::RestJson1 {
         set_header(&mut response.headers, "x-amzn-errortype", view.code());
     }
+    for (name, value) in &fault.headers {
+        set_header(&mut response.headers, name, value);
+    }
     let is_query_compatible = service.is_some_and(|service| service.is_query_compatible);
     if is_query_compatible && !matches!(protocol, Protocol::AwsQuery | Protocol::Ec2Query) {
         let text = format!("{};{}", view.query_code(), view.side());

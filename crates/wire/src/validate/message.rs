@@ -32,7 +32,7 @@ pub(super) fn enum_set(rules: &ValidationRules, limits: &Limits) -> String {
     let values = match rules.dialect {
         _ if !limits.printed_values.is_empty() => limits.printed_values.clone(),
         Dialect::Smithy => limits.values.clone(),
-        Dialect::Classic | Dialect::Redacted => enum_order(&limits.values),
+        Dialect::Classic | Dialect::Redacted | Dialect::S3 => enum_order(&limits.values),
     };
     format!("Member must satisfy enum value set: [{}]", values.join(", "))
 }

@@ -205,7 +205,7 @@ impl Report<'_> {
         let length = length_of(&view);
         let value = match self.rules.dialect {
             Dialect::Classic => print::quoted(member, view, self.rules.java7_order),
-            Dialect::Redacted | Dialect::Smithy => None,
+            Dialect::Redacted | Dialect::Smithy | Dialect::S3 => None,
         };
         self.found.push(Violation { path: self.path.clone(), value, length, constraint });
     }

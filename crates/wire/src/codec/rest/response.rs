@@ -25,7 +25,11 @@ pub fn encode(
     let shape = operation.output;
     let mut fields = HeaderMap::new();
     headers::write(shape, output, &mut fields)?;
-    let status = status(operation, output);
+    let mut status = status(operation, output);
+    // S3's models do not say that part of an object is answered as such.
+    if is_s3(service) && status == StatusCode::OK && fields.contains_key(http::header::CONTENT_RANGE) {
+        status = StatusCode::PARTIAL_CONTENT;
+    }
     let body = match payload(shape) {
         Some((at, member)) => write_payload(service, protocol, at, member, output, &mut fields),
         None if has_body(protocol, shape, Select::Answer) && status != StatusCode::NO_CONTENT => {

@@ -1,0 +1,61 @@
+//! Lifecycle: what a bucket's rules remove and move, and the worker that does it.
+//!
+//! | File                  | Holds                                                  |
+//! |-----------------------|--------------------------------------------------------|
+//! | `lifecycle/rules.rs`  | what the rules say of an object: pure                  |
+//! | `lifecycle/worker.rs` | who carries them out, once a day on the movable clock  |
+
+pub mod rules;
+
+use pileus_platform::store::Txn;
+use pileus_store::{Reader, Space, Stored, Table};
+use serde::{Deserialize, Serialize};
+
+use crate::bucket::Bucket;
+use crate::error::S3Error;
+
+/// Buckets with lifecycle rules, by their number. Ranged over by the worker.
+pub const WATCHED: Table<u64, Watched> = Table::new(Space::Meta, *b"Sl");
+
+/// How far the worker has come with a bucket.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Watched {
+    pub bucket: String,
+    /// `varies_by_storage_class`: small objects move to the archive classes.
+    #[serde(default)]
+    pub moves_small: bool,
+    /// The day (since 1970) whose pass is done; rules are judged by midnights.
+    #[serde(default)]
+    pub done_day: i64,
+    /// Where the pass that is going on stands.
+    #[serde(default)]
+    pub cursor: Option<Cursor>,
+}
+
+impl Stored for Watched {}
+
+/// What a pass looks at next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Cursor {
+    /// Current versions after this key.
+    Current(String),
+    /// Older versions and delete markers of keys after this one.
+    Older(String),
+    /// Uploads after this key and upload.
+    Uploads(String),
+}
+
+/// The worker begins anew with a bucket: its rules have changed.
+pub fn watch(txn: &Txn, bucket: &Bucket, moves_small: bool) -> Result<(), S3Error> {
+    let watched = Watched { bucket: bucket.name.clone(), moves_small, done_day: 0, cursor: None };
+    Ok(WATCHED.put(txn, &bucket.id, &watched)?)
+}
+
+pub fn unwatch(txn: &Txn, bucket: &Bucket) {
+    WATCHED.delete(txn, &bucket.id);
+}
+
+/// Whether the bucket's rules also move objects below 128 KiB to the archive classes.
+pub async fn moves_small_objects(reader: &impl Reader, bucket: &Bucket) -> Result<bool, S3Error> {
+    Ok(WATCHED.get(reader, &bucket.id).await?.is_some_and(|watched| watched.moves_small))
+}
