@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use pileus_core::Region;
-use pileus_platform::{LimitsProfile, Profile};
+use pileus_platform::{AddressPolicy, LimitsProfile, Profile};
 
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -25,6 +25,8 @@ pub struct NodeConfig {
     pub tls: bool,
     /// The control endpoints that move time and drop state.
     pub control: bool,
+    /// Where requests that customers cause (webhooks, HTTP integrations) may go.
+    pub outbound: AddressPolicy,
     /// Memory for the store's block cache, in MiB.
     pub cache_mib: u64,
 }
@@ -78,6 +80,7 @@ impl Default for NodeConfig {
             default_region: Region::us_east_1(),
             tls: true,
             control: true,
+            outbound: AddressPolicy::Any,
             cache_mib: 64,
         }
     }

@@ -47,12 +47,14 @@ pub use blob_rows::BlobRows;
 pub use caller::{Caller, CallerKind};
 pub use clock::MovableClock;
 pub use cx::{Cx, Origin, Trace};
-pub use data_plane::DataRequest;
+pub use data_plane::{DataRequest, Duplex, Upgrade};
 pub use denials::{Denial, Denials};
 pub use identity::{
     AccessKey, Identities, IssuerKey, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Role, TokenIssuer,
 };
-pub use outbound::{HttpsGet, Outbound, OutboundError, Unconnected};
+pub use outbound::{
+    AddressPolicy, HttpsGet, Outbound, OutboundError, OutboundRequest, Trust, USER_AGENT, Unconnected,
+};
 pub use platform::{Config, LimitsProfile, Platform, PlatformBuilder, Profile};
 pub use rng::SystemRng;
 pub use service::{AccessFinder, Handler, PolicyFinder, Service};
