@@ -35,7 +35,11 @@ pub struct Service {
     pub(crate) states: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
     pub(crate) workers: Vec<(&'static str, WorkerFn)>,
     pub(crate) data_plane: Option<DataPlane>,
+    pub(crate) claims: Option<Claims>,
 }
+
+/// Whether a request to a host of AWS's own, or of no domain of ours, belongs to what a customer has made.
+pub(crate) type Claims = fn(&Platform, &HostKind<'_>, &str) -> bool;
 
 /// Requests to what customers have made, by the host that they are sent to.
 pub(crate) struct DataPlane {
@@ -96,6 +100,7 @@ impl Service {
             states: Vec::new(),
             workers: Vec::new(),
             data_plane: None,
+            claims: None,
         }
     }
 
@@ -194,6 +199,13 @@ impl Service {
     {
         let answer = Box::new(move |request| -> BoxFuture<'static, Response> { Box::pin(answer(request)) });
         self.data_plane = Some(DataPlane { owns, answer });
+        self
+    }
+
+    /// Lets the data plane also answer requests to other hosts, told by their path (`/_aws/execute-api/..`) or by a name that a
+    /// customer has registered. It is asked for every request, so it looks at memory only.
+    pub fn claims(mut self, claims: fn(&Platform, &HostKind<'_>, &str) -> bool) -> Service {
+        self.claims = Some(claims);
         self
     }
 
