@@ -13,6 +13,7 @@
 //! | `identity.rs`   | `Identities`: what the pipeline asks of IAM                                        |
 //! | `session.rs`    | temporary credentials as sealed tokens                                             |
 //! | `outbound.rs`   | `Outbound`: requests to the world outside                                          |
+//! | `mailbox.rs`    | the local mailbox: what this cloud sent to people                                  |
 //! | `blob_rows.rs`  | large objects as rows, for nodes that share no disk                                |
 //! | `authn.rs`      | whose signature is it                                                              |
 //! | `authz.rs`      | may they; `parsed.rs`: session policies, parsed once                               |
@@ -33,6 +34,7 @@ mod decision;
 mod denials;
 mod dispatch;
 mod identity;
+pub mod mailbox;
 pub mod metrics;
 mod outbound;
 mod parsed;
@@ -53,7 +55,8 @@ pub use identity::{
     AccessKey, Identities, IssuerKey, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Role, TokenIssuer,
 };
 pub use outbound::{
-    AddressPolicy, HttpsGet, Outbound, OutboundError, OutboundRequest, Trust, USER_AGENT, Unconnected,
+    AddressPolicy, HttpsGet, Outbound, OutboundError, OutboundRequest, RelayedMail, Trust, USER_AGENT,
+    Unconnected,
 };
 pub use platform::{Config, LimitsProfile, Platform, PlatformBuilder, Profile};
 pub use rng::SystemRng;

@@ -41,6 +41,15 @@ pub trait Outbound: Send + Sync + 'static {
         })
     }
 
+    /// Hands a mail to the relay that the operator named; false where there is none.
+    ///
+    /// # Errors
+    /// When the relay did not take it.
+    fn relay(&self, mail: RelayedMail) -> BoxFuture<'_, Result<bool, OutboundError>> {
+        let _ = mail;
+        Box::pin(async { Ok(false) })
+    }
+
     /// Fetches a document over HTTPS: it is where its address says, whole and with status 200, or it is not there.
     ///
     /// # Errors
@@ -126,6 +135,16 @@ pub struct Trust {
     pub roots: Vec<Bytes>,
     /// Take any certificate whose name is right (API Gateway's `insecureSkipVerification`).
     pub any_authority: bool,
+}
+
+/// A mail in plain text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayedMail {
+    /// `Name <address>` or an address.
+    pub from: String,
+    pub to: Vec<String>,
+    pub subject: String,
+    pub body: String,
 }
 
 #[derive(Debug, Clone)]

@@ -122,6 +122,8 @@ pub enum Purpose {
     AuthorizationMessage = 2,
     /// A private key in the store.
     IssuerKey = 3,
+    /// The private key that SNS signs messages with.
+    SigningKey = 4,
 }
 
 impl Sealer {
