@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use pileus_core::Region;
 use pileus_node::{DatabaseUrl, Engine, Functions, Isolation, Level, Network, NodeConfig};
-use pileus_platform::{LimitsProfile, Profile};
+use pileus_platform::{AddressPolicy, LimitsProfile, Profile};
 use serde::Deserialize;
 
 #[derive(Args, Debug, Default)]
@@ -57,6 +57,9 @@ pub struct Settings {
     /// Region of requests that name none [default: us-east-1]
     #[arg(long, env = "PILEUS_REGION")]
     pub region: Option<String>,
+    /// Where webhooks and HTTP integrations may go: `any` address, or only those of the `public` internet [default: any]
+    #[arg(long, env = "PILEUS_OUTBOUND", value_enum)]
+    pub outbound: Option<OutboundName>,
     /// Memory for the store's cache, in MiB [default: 64]
     #[arg(long, env = "PILEUS_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
@@ -127,6 +130,13 @@ pub enum NetworkName {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
+pub enum OutboundName {
+    Any,
+    Public,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     Human,
     Json,
@@ -166,6 +176,7 @@ impl Settings {
             limits: self.limits.or(below.limits),
             domain: self.domain.or(below.domain),
             region: self.region.or(below.region),
+            outbound: self.outbound.or(below.outbound),
             cache_mib: self.cache_mib.or(below.cache_mib),
             isolation: self.isolation.or(below.isolation),
             function_network: self.function_network.or(below.function_network),
@@ -206,6 +217,10 @@ impl Settings {
             default_region,
             tls: true,
             control: profile == Profile::Development,
+            outbound: match self.outbound {
+                Some(OutboundName::Public) => AddressPolicy::Public,
+                _ => AddressPolicy::Any,
+            },
             cache_mib: self.cache_mib.unwrap_or(default.cache_mib),
             functions: self.functions(),
         })

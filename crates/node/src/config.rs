@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pileus_core::Region;
-use pileus_platform::{LimitsProfile, Profile};
+use pileus_platform::{AddressPolicy, LimitsProfile, Profile};
 use pileus_svc_lambda::{Isolation, Network};
 
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct NodeConfig {
     pub tls: bool,
     /// The control endpoints that move time and drop state.
     pub control: bool,
+    /// Where requests that customers cause (webhooks, HTTP integrations) may go.
+    pub outbound: AddressPolicy,
     /// Memory for the store's block cache, in MiB.
     pub cache_mib: u64,
     pub functions: Functions,
@@ -107,6 +109,7 @@ impl Default for NodeConfig {
             default_region: Region::us_east_1(),
             tls: true,
             control: true,
+            outbound: AddressPolicy::Any,
             cache_mib: 64,
             functions: Functions::default(),
         }

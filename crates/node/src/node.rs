@@ -23,7 +23,7 @@ use crate::backup::{self, Backups};
 use crate::compose::{Parts, compose};
 use crate::config::{Engine, NodeConfig};
 use crate::member::{self, Joined};
-use crate::outbound::HttpsClient;
+use crate::outbound::HttpClient;
 use crate::server::{self, Door};
 use crate::tls;
 
@@ -118,7 +118,8 @@ impl Node {
         let config = NodeConfig { listen: address, ..config };
         let joined = member::join(&config, &store, rng.as_ref()).await?;
         let backups = backup::serve(&config, &store);
-        let running = Running::start(&config, endpoint, &clock, &rng, &store, &blobs).await?;
+        let running =
+            Running::start(&config, endpoint, ca_pem.as_deref(), &clock, &rng, &store, &blobs).await?;
         let running = RwLock::new(running);
         let shared = Arc::new(Shared { config, endpoint, clock, ca_pem, store, blobs, rng, joined, running });
         let (stop, stopped) = watch::channel(false);
@@ -190,9 +191,16 @@ impl Shared {
     pub(crate) async fn reset(&self) -> Result<(), StartError> {
         transfer::wipe(&self.store).await?;
         self.blobs.clear().await?;
-        let running =
-            Running::start(&self.config, self.endpoint, &self.clock, &self.rng, &self.store, &self.blobs)
-                .await?;
+        let running = Running::start(
+            &self.config,
+            self.endpoint,
+            self.ca_pem.as_deref(),
+            &self.clock,
+            &self.rng,
+            &self.store,
+            &self.blobs,
+        )
+        .await?;
         let before = self.platform();
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;
         pileus_svc_lambda::stop(&before).await;
@@ -212,6 +220,7 @@ impl Running {
     async fn start(
         config: &NodeConfig,
         endpoint: SocketAddr,
+        ca_pem: Option<&str>,
         clock: &MovableClock,
         rng: &Arc<dyn Rng>,
         store: &Store,
@@ -222,7 +231,7 @@ impl Running {
             blobs: blobs.clone(),
             clock: Arc::new(clock.clone()),
             rng: rng.clone(),
-            outbound: Arc::new(HttpsClient::default()),
+            outbound: Arc::new(outbound(config, ca_pem)?),
         };
         let platform = compose(config, parts).await?;
         let dir = functions_dir(config, rng.as_ref());
@@ -246,6 +255,12 @@ impl Running {
         platform.start_workers(&mut workers);
         Ok(Running { platform, workers })
     }
+}
+
+/// The node's own authority is trusted, so that a webhook may be one of this cloud's own addresses.
+fn outbound(config: &NodeConfig, ca_pem: Option<&str>) -> Result<HttpClient, StartError> {
+    let roots = ca_pem.map(tls::certificates).transpose()?.unwrap_or_default();
+    Ok(HttpClient::new(config.outbound, roots))
 }
 
 /// A listener for this node's own functions: without TLS, without control endpoints, unseen from other machines.

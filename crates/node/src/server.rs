@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use pileus_platform::body::Body;
 use pileus_platform::pipeline::{self, Inbound};
+use pileus_platform::{Duplex, Upgrade};
 use pileus_wire::protocol::{self, ResponseBody};
 use pileus_wire::value::{BoxStream, ByteStream};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -127,7 +128,7 @@ async fn requests<S>(
         let shared = shared.clone();
         async move { Ok::<_, Infallible>(answer(&shared, request, peer, door, is_secure).await) }
     });
-    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,11 +160,12 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 async fn answer(
     shared: &Arc<Shared>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     peer: SocketAddr,
     door: Door,
     is_secure: bool,
 ) -> Response<ReplyBody> {
+    let upgrade = request.headers().contains_key(header::UPGRADE).then(|| upgrade(&mut request));
     let (mut parts, incoming) = request.into_parts();
     if !parts.headers.contains_key(header::HOST)
         && let Some(authority) = parts.uri.authority()
@@ -182,10 +184,20 @@ async fn answer(
         body: Body::new(ByteStream::new(frames), length),
         peer: Some(peer),
         is_secure,
+        upgrade,
     };
     into_http(match door {
         Door::Public => control::or_pipeline(shared, inbound).await,
         Door::Functions => pipeline::handle(&shared.platform(), inbound).await,
+    })
+}
+
+/// The connection, for when the client has been told that it changes its protocol.
+fn upgrade(request: &mut Request<Incoming>) -> Upgrade {
+    let upgraded = hyper::upgrade::on(request);
+    Upgrade::new(async move {
+        let upgraded = upgraded.await.map_err(io::Error::other)?;
+        Ok(Box::new(TokioIo::new(upgraded)) as Box<dyn Duplex>)
     })
 }
 

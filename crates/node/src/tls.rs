@@ -56,6 +56,12 @@ pub fn ephemeral(address: IpAddr) -> Result<(TlsAcceptor, String), TlsError> {
     Ok((server_config(Path::new("ca.pem"), &pem, key, address)?, pem))
 }
 
+/// The certificates of a text in PEM form.
+pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    all.map_err(|_| TlsError::Malformed(PathBuf::from("ca.pem")))
+}
+
 /// An authority to keep, as certificate and key in PEM form.
 pub fn new_authority() -> Result<(String, String), TlsError> {
     let (pem, key) = make_authority()?;

@@ -214,6 +214,8 @@ fn denied(api: &Api, message: String) -> Fault {
             let message = format!("You are not authorized to perform this operation. {message}");
             return Fault::framework("UnauthorizedOperation", 403, message);
         }
+        // Recorded: SNS has an error of its own for it.
+        Some(Protocol::AwsQuery) if api.name == "sns" => ("AuthorizationError", 403),
         Some(Protocol::AwsQuery | Protocol::RestXml) => ("AccessDenied", 403),
         Some(Protocol::RestJson1) => ("AccessDeniedException", 403),
         // Recorded: SQS keeps the status that it had, and the code in `x-amzn-query-error`.
@@ -399,6 +401,7 @@ mod tests {
     fn each_kind_of_service_refuses_in_its_own_way() {
         let cases = [
             ("sts", "AccessDenied", 403),
+            ("sns", "AuthorizationError", 403),
             ("ec2", "UnauthorizedOperation", 403),
             ("lambda", "AccessDeniedException", 403),
             ("dynamodb", "AccessDeniedException", 400),

@@ -1,11 +1,15 @@
 //! Requests to what customers have made, as the service that owns it is handed them.
 
-use std::sync::Arc;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use pileus_core::{AccountId, Region, Timestamp};
+use pileus_core::{AccountId, BoxFuture, Region, Timestamp};
 use pileus_wire::protocol::Protocol;
 use pileus_wire::sigv4::{self, RequestView};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Fault;
 use crate::authn::{self, Claim};
@@ -14,6 +18,32 @@ use crate::caller::Caller;
 use crate::cx::Cx;
 use crate::pipeline::{Inbound, origin};
 use crate::platform::Platform;
+
+/// A connection as bytes, both ways.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for T {}
+
+/// A connection that can leave HTTP: it is handed over once the answer (`101 Switching Protocols`) has been written.
+pub struct Upgrade(Mutex<BoxFuture<'static, io::Result<Box<dyn Duplex>>>>);
+
+impl Upgrade {
+    pub fn new(connection: impl Future<Output = io::Result<Box<dyn Duplex>>> + Send + 'static) -> Upgrade {
+        Upgrade(Mutex::new(Box::pin(connection)))
+    }
+
+    /// # Errors
+    /// When another answer was given, or the client has left.
+    pub async fn connection(self) -> io::Result<Box<dyn Duplex>> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).await
+    }
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Upgrade")
+    }
+}
 
 pub struct DataRequest {
     pub inbound: Inbound,

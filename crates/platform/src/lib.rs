@@ -14,6 +14,7 @@
 //! | `identity.rs`   | `Identities`: what the pipeline asks of IAM                                        |
 //! | `session.rs`    | temporary credentials as sealed tokens                                             |
 //! | `outbound.rs`   | `Outbound`: requests to the world outside                                          |
+//! | `mailbox.rs`    | the local mailbox: what this cloud sent to people                                  |
 //! | `blob_rows.rs`  | large objects as rows, for nodes that share no disk                                |
 //! | `authn.rs`      | whose signature is it                                                              |
 //! | `authz.rs`      | may they; `parsed.rs`: session policies, parsed once                               |
@@ -35,6 +36,7 @@ mod denials;
 mod dispatch;
 mod edge;
 mod identity;
+pub mod mailbox;
 pub mod metrics;
 mod outbound;
 mod parsed;
@@ -50,13 +52,16 @@ pub use blob_rows::BlobRows;
 pub use caller::{Caller, CallerKind};
 pub use clock::MovableClock;
 pub use cx::{Cx, Origin, Trace};
-pub use data_plane::DataRequest;
+pub use data_plane::{DataRequest, Duplex, Upgrade};
 pub use denials::{Denial, Denials};
 pub use edge::{Edge, Ending, Exchange};
 pub use identity::{
     AccessKey, Identities, IssuerKey, KeyOwner, MfaCheck, OidcProvider, PrincipalPolicies, Role, TokenIssuer,
 };
-pub use outbound::{HttpsGet, Outbound, OutboundError, Unconnected};
+pub use outbound::{
+    AddressPolicy, HttpsGet, Outbound, OutboundError, OutboundRequest, RelayedMail, Trust, USER_AGENT,
+    Unconnected,
+};
 pub use platform::{Config, LimitsProfile, Platform, PlatformBuilder, Profile};
 pub use rng::SystemRng;
 pub use service::{AccessFinder, Handler, PolicyFinder, Service};

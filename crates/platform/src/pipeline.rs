@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use crate::authn::{self, Claim};
 use crate::body::{Body, BodyError};
 use crate::cx::{Cx, Origin};
-use crate::data_plane::DataRequest;
+use crate::data_plane::{DataRequest, Upgrade};
 use crate::edge::{Ending, Exchange};
 use crate::payload::{self, Payload};
 use crate::platform::Platform;
@@ -38,6 +38,8 @@ pub struct Inbound {
     pub peer: Option<SocketAddr>,
     /// Came over TLS.
     pub is_secure: bool,
+    /// The connection itself, where the client asks for another protocol on it.
+    pub upgrade: Option<Upgrade>,
 }
 
 /// Longest body of an operation that is not a stream: the largest that any service takes is Lambda's direct zip upload.
@@ -57,7 +59,7 @@ pub async fn handle(platform: &Platform, inbound: Inbound) -> Response {
     let now = platform.clock().now();
     let request_id: Arc<str> = platform.ids().uuid().into();
     let host = inbound.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if let Some(plane) = platform.data_plane(host) {
+    if let Some(plane) = platform.data_plane(host, &inbound.path) {
         let mut response = (plane.answer)(DataRequest::new(platform.clone(), inbound, now, request_id)).await;
         response.headers.insert(header::DATE, date(platform.clock().unmoved()));
         return response;
@@ -121,7 +123,7 @@ async fn answer(
     request_id: &Arc<str>,
     place: &mut Place,
 ) -> Result<Response, Fault> {
-    let Inbound { method, path, query, mut headers, body, peer, is_secure } = inbound;
+    let Inbound { method, path, query, mut headers, body, peer, is_secure, .. } = inbound;
     let request = Request { method: &method, path: &path, query: &query, headers: &headers, labels: &[] };
     let signed = sigv4::parse(&headers, &query);
     let scope = signed.as_ref().ok().and_then(Option::as_ref).map(|signed| signed.scope.service.as_str());

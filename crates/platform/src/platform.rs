@@ -35,6 +35,8 @@ struct Inner {
     sealer: Sealer,
     config: Config,
     services: HashMap<&'static str, Service>,
+    /// Services that answer requests to hosts of others.
+    claimants: Vec<&'static str>,
     states: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
     metrics: Metrics,
     denials: Denials,
@@ -101,7 +103,10 @@ impl PlatformBuilder {
         for service in &mut self.services {
             states.extend(service.states.drain(..));
         }
+        let claimants = self.services.iter().filter(|service| service.claims.is_some());
+        let claimants = claimants.map(Service::name).collect();
         Platform(Arc::new(Inner {
+            claimants,
             store: self.store,
             blobs: self.blobs,
             clock: self.clock,
@@ -192,11 +197,13 @@ impl Platform {
         self.0.services.get(name)
     }
 
-    /// Who answers requests to this host, if it belongs to what customers have made.
-    pub(crate) fn data_plane(&self, host: &str) -> Option<&DataPlane> {
+    /// Who answers requests to this host and path, if they belong to what customers have made.
+    pub(crate) fn data_plane(&self, host: &str, path: &str) -> Option<&DataPlane> {
         let kind = classify_host(&self.0.config.hosts, host);
         if !kind.is_data_plane() {
-            return None;
+            let mut claimants = self.0.claimants.iter().filter_map(|name| self.service(name));
+            let claims = |service: &&Service| service.claims.is_some_and(|claims| claims(self, &kind, path));
+            return claimants.find(claims)?.data_plane.as_ref();
         }
         let planes = self.0.services.values().filter_map(|service| service.data_plane.as_ref());
         planes.into_iter().find(|plane| (plane.owns)(&kind))

@@ -37,7 +37,11 @@ pub struct Service {
     pub(crate) workers: Vec<(&'static str, WorkerFn)>,
     pub(crate) data_plane: Option<DataPlane>,
     pub(crate) edge: Option<Box<dyn Edge>>,
+    pub(crate) claims: Option<Claims>,
 }
+
+/// Whether a request to a host of AWS's own, or of no domain of ours, belongs to what a customer has made.
+pub(crate) type Claims = fn(&Platform, &HostKind<'_>, &str) -> bool;
 
 /// Requests to what customers have made, by the host that they are sent to.
 pub(crate) struct DataPlane {
@@ -99,6 +103,7 @@ impl Service {
             workers: Vec::new(),
             data_plane: None,
             edge: None,
+            claims: None,
         }
     }
 
@@ -203,6 +208,13 @@ impl Service {
     /// What the service does with requests beyond their operations. See [`Edge`].
     pub fn edge(mut self, edge: impl Edge) -> Service {
         self.edge = Some(Box::new(edge));
+        self
+    }
+
+    /// Lets the data plane also answer requests to other hosts, told by their path (`/_aws/execute-api/..`) or by a name that a
+    /// customer has registered. It is asked for every request, so it looks at memory only.
+    pub fn claims(mut self, claims: fn(&Platform, &HostKind<'_>, &str) -> bool) -> Service {
+        self.claims = Some(claims);
         self
     }
 

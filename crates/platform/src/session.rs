@@ -124,6 +124,8 @@ pub enum Purpose {
     IssuerKey = 3,
     /// The key of an object's bytes, kept beside them.
     ObjectKey = 4,
+    /// The private key that SNS signs messages with.
+    SigningKey = 5,
 }
 
 impl Sealer {
@@ -225,7 +227,7 @@ mod tests {
     fn what_was_sealed_for_one_purpose_opens_for_no_other() {
         let sealer = Sealer::new(&[7; 32]);
         let purposes =
-            [Purpose::Session, Purpose::AuthorizationMessage, Purpose::IssuerKey, Purpose::ObjectKey];
+            [Purpose::Session, Purpose::AuthorizationMessage, Purpose::IssuerKey, Purpose::ObjectKey, Purpose::SigningKey];
         for sealed_for in purposes {
             let sealed = sealer.lock(sealed_for, b"plain".to_vec(), &SeededRng::new(1));
             for opened_for in purposes {

@@ -210,14 +210,14 @@ async fn get(cx: &Cx, provider: &OidcProvider, url: String) -> Result<Vec<u8>, S
             let text = "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint";
             Err(StsError::InvalidIdentityToken(text.to_owned()))
         }
-        Err(error @ OutboundError::Unreachable(_)) => {
+        Err(OutboundError::Address(_) | OutboundError::Status(_) | OutboundError::TooLong(_)) => {
+            Err(no_key())
+        }
+        Err(error) => {
             // Chosen: AWS's own sentence is not known.
             let text =
                 format!("The identity provider {} could not be asked for its keys: {error}", provider.url);
             Err(StsError::IdpCommunication(text))
-        }
-        Err(OutboundError::Address(_) | OutboundError::Status(_) | OutboundError::TooLong(_)) => {
-            Err(no_key())
         }
     }
 }

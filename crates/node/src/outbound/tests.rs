@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use pileus_platform::HttpsGet;
+
 use super::*;
 
 /// A server that shows `chain` and answers every request with `answer`; gives its address.
@@ -66,7 +68,7 @@ fn thumbprint(certificate: &CertificateDer<'_>) -> String {
 async fn get(url: &str, thumbprints: Vec<String>) -> Result<Bytes, OutboundError> {
     let request =
         HttpsGet { url: url.to_owned(), thumbprints, max_bytes: 100, timeout: Duration::from_secs(20) };
-    HttpsClient::default().get(request).await
+    HttpClient::default().get(request).await
 }
 
 #[tokio::test]
@@ -138,4 +140,97 @@ async fn addresses_of_other_kinds_are_refused() {
     }
     let nobody = get("https://localhost:1/", vec![]).await;
     assert!(matches!(nobody, Err(OutboundError::Unreachable(_))), "{nobody:?}");
+}
+
+/// A server in the clear that answers each request of a connection with the request's own first line; tells how many
+/// connections came.
+async fn echo() -> (String, Arc<std::sync::atomic::AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = connections.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut request = [0; 4_096];
+                while let Ok(read @ 1..) = stream.read(&mut request).await {
+                    let text = String::from_utf8_lossy(&request[..read]).into_owned();
+                    if text.contains("/hang") {
+                        std::future::pending::<()>().await;
+                    }
+                    let body = text.lines().next().unwrap_or_default().to_owned()
+                        + text.rsplit("\r\n\r\n").next().unwrap_or_default();
+                    let answer =
+                        format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    (format!("http://a.localhost:{port}"), connections)
+}
+
+fn post(url: String, max_bytes: usize, timeout: Duration) -> OutboundRequest {
+    let request = http::Request::post(url).body(Bytes::from_static(b"+body")).unwrap();
+    OutboundRequest::new(request, max_bytes, timeout)
+}
+
+#[tokio::test]
+async fn any_status_is_an_answer_and_a_connection_serves_the_next_request() {
+    let (url, connections) = echo().await;
+    let client = HttpClient::default();
+    for _ in 0..3 {
+        let answer =
+            client.send(post(format!("{url}/hook?x=1"), 100, Duration::from_secs(20))).await.unwrap();
+        assert_eq!(answer.status(), 404);
+        assert_eq!(answer.body(), "POST /hook?x=1 HTTP/1.1+body");
+    }
+    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+    let long = client.send(post(url, 10, Duration::from_secs(20))).await;
+    assert_eq!(long.map(|_| ()), Err(OutboundError::TooLong(10)));
+}
+
+#[tokio::test]
+async fn each_way_to_fail_has_its_name() {
+    let (url, _) = echo().await;
+    let second = Duration::from_secs(20);
+    let hung = HttpClient::default().send(post(format!("{url}/hang"), 10, Duration::from_millis(50))).await;
+    assert_eq!(hung.map(|_| ()), Err(OutboundError::TimedOut));
+    let client = HttpClient::new(AddressPolicy::Public, Vec::new());
+    let private = client.send(post(url, 10, second)).await;
+    assert_eq!(private.map(|_| ()), Err(OutboundError::Forbidden("a.localhost".to_owned())));
+    let client = HttpClient::default();
+    let nobody = client.send(post("http://127.0.0.1:1/".to_owned(), 10, second)).await;
+    assert!(matches!(nobody, Err(OutboundError::Unreachable(_))), "{nobody:?}");
+    let named = client.send(post("http://ann:secret@127.0.0.1:1/".to_owned(), 10, second)).await;
+    assert!(matches!(named, Err(OutboundError::Address(_))), "{named:?}");
+}
+
+#[tokio::test]
+async fn roots_are_trusted_when_the_node_or_the_request_names_them() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("localhost");
+    let url = serve(vec![certificate, authority.certificate.clone()], &key, FINE).await;
+    let request = |trust| {
+        let request = http::Request::get(&url).body(Bytes::new()).unwrap();
+        OutboundRequest { request, trust, max_bytes: 10, timeout: Duration::from_secs(20) }
+    };
+    let named = Trust { roots: vec![authority.certificate.to_vec().into()], ..Trust::default() };
+    let any = Trust { any_authority: true, ..Trust::default() };
+    let of_node = HttpClient::new(AddressPolicy::Any, vec![authority.certificate.clone()]);
+    let plain = HttpClient::default();
+    let cases = [
+        ("nobody names it", &plain, Trust::default(), false),
+        ("the request names it", &plain, named, true),
+        ("the request takes any", &plain, any, true),
+        ("the node names it", &of_node, Trust::default(), true),
+    ];
+    for (name, client, trust, is_trusted) in cases {
+        match client.send(request(trust)).await {
+            Ok(answer) => assert!(is_trusted && answer.body() == "{}", "{name}"),
+            Err(OutboundError::Untrusted(_)) => assert!(!is_trusted, "{name}"),
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
 }
