@@ -226,8 +226,13 @@ mod tests {
     #[test]
     fn what_was_sealed_for_one_purpose_opens_for_no_other() {
         let sealer = Sealer::new(&[7; 32]);
-        let purposes =
-            [Purpose::Session, Purpose::AuthorizationMessage, Purpose::IssuerKey, Purpose::ObjectKey, Purpose::SigningKey];
+        let purposes = [
+            Purpose::Session,
+            Purpose::AuthorizationMessage,
+            Purpose::IssuerKey,
+            Purpose::ObjectKey,
+            Purpose::SigningKey,
+        ];
         for sealed_for in purposes {
             let sealed = sealer.lock(sealed_for, b"plain".to_vec(), &SeededRng::new(1));
             for opened_for in purposes {
