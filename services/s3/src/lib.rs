@@ -14,16 +14,24 @@
 
 mod access;
 mod acl;
+mod background;
 mod bucket;
+mod checksum;
+mod condition;
 mod config;
 mod control;
 mod cors;
+mod data;
+mod edge;
 mod effects;
+mod encryption;
 mod error;
 mod inventory;
 mod keys;
 mod lifecycle;
+mod logging;
 mod notification;
+mod object;
 mod owner;
 mod policy;
 mod replication;
@@ -33,11 +41,13 @@ mod website;
 use pileus_api_s3 as api;
 use pileus_platform::{Access, Service};
 
+use crate::object::{copy, delete, get, put};
+
 pub use crate::error::S3Error;
 
 /// S3 as this node answers it.
 pub fn service() -> Service {
-    config::operations(buckets(Service::new(api::SERVICE)))
+    config::operations(objects(buckets(Service::new(api::SERVICE))))
 }
 
 /// S3 Control: accounts' settings, access points, batch jobs.
@@ -57,4 +67,20 @@ fn buckets(service: Service) -> Service {
         .access_async(api::DELETE_BUCKET, access::delete_bucket)
         .op(api::GET_BUCKET_LOCATION, bucket::get_bucket_location)
         .access_async(api::GET_BUCKET_LOCATION, access::get_bucket_location)
+}
+
+fn objects(service: Service) -> Service {
+    service
+        .op(api::PUT_OBJECT, put::put_object)
+        .access_async(api::PUT_OBJECT, access::put_object)
+        .op(api::GET_OBJECT, get::get_object)
+        .access_async(api::GET_OBJECT, access::get_object)
+        .op(api::HEAD_OBJECT, get::head_object)
+        .access_async(api::HEAD_OBJECT, access::head_object)
+        .op(api::COPY_OBJECT, copy::copy_object)
+        .access_async(api::COPY_OBJECT, access::copy_object)
+        .op(api::DELETE_OBJECT, delete::delete_object)
+        .access_async(api::DELETE_OBJECT, access::delete_object)
+        .op(api::DELETE_OBJECTS, delete::delete_objects)
+        .access_async(api::DELETE_OBJECTS, access::delete_objects)
 }

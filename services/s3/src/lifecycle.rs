@@ -6,7 +6,9 @@
 //! | `lifecycle/worker.rs` | who carries them out, once a day on the movable clock  |
 
 pub mod rules;
+pub mod worker;
 
+use pileus_core::Timestamp;
 use pileus_platform::store::Txn;
 use pileus_store::{Reader, Space, Stored, Table};
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,9 @@ pub struct Watched {
     /// The day (since 1970) whose pass is done; rules are judged by midnights.
     #[serde(default)]
     pub done_day: i64,
+    /// Changes with every change of the rules.
+    #[serde(default)]
+    pub generation: i64,
     /// Where the pass that is going on stands.
     #[serde(default)]
     pub cursor: Option<Cursor>,
@@ -46,9 +51,12 @@ pub enum Cursor {
 }
 
 /// The worker begins anew with a bucket: its rules have changed.
-pub fn watch(txn: &Txn, bucket: &Bucket, moves_small: bool) -> Result<(), S3Error> {
-    let watched = Watched { bucket: bucket.name.clone(), moves_small, done_day: 0, cursor: None };
-    Ok(WATCHED.put(txn, &bucket.id, &watched)?)
+pub fn watch(txn: &Txn, bucket: &Bucket, moves_small: bool, now: Timestamp) -> Result<(), S3Error> {
+    let generation = now.as_millis();
+    let watched = Watched { bucket: bucket.name.clone(), moves_small, generation, done_day: 0, cursor: None };
+    WATCHED.put(txn, &bucket.id, &watched)?;
+    txn.notify(worker::TOPIC);
+    Ok(())
 }
 
 pub fn unwatch(txn: &Txn, bucket: &Bucket) {

@@ -198,7 +198,7 @@ fn literal(arn: &str) -> String {
 }
 
 /// One document of a policy and more statements.
-fn merged(policy: Option<&str>, more: Vec<Value>) -> String {
+pub fn merged(policy: Option<&str>, more: Vec<Value>) -> String {
     let own = policy.and_then(|text| serde_json::from_str::<Value>(text).ok());
     let mut document = own.unwrap_or_else(|| json!({ "Version": "2012-10-17", "Statement": [] }));
     let statements = match document["Statement"].take() {

@@ -34,7 +34,7 @@ pub async fn put_bucket_lifecycle_configuration(
     let (given, by_class) = (&given, least == BY_CLASS);
     change(cx, input.bucket.as_deref(), |txn, mut bucket| async move {
         stored::put(&txn, &mut bucket, "", given)?;
-        lifecycle::watch(&txn, &bucket, by_class)?;
+        lifecycle::watch(&txn, &bucket, by_class, cx.now())?;
         Ok(bucket.store(&txn)?)
     })
     .await?;

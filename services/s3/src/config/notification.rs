@@ -27,16 +27,17 @@ pub async fn put_bucket_notification_configuration(
     given.lambda_function_configurations.iter_mut().flatten().for_each(|rule| id(&mut rule.id));
 
     let bucket = Bucket::load(cx.store(), input.bucket.as_deref().unwrap_or_default()).await?;
+    let from = delivery::Source::of(&bucket);
     if input.skip_destination_validation != Some(true) {
         let before =
             stored::find::<api::NotificationConfiguration>(cx.store(), &bucket).await?.unwrap_or_default();
         let known: Vec<&str> = rules::rules(&before).map(|rule| rule.arn).collect();
         let message = record::test_message(&bucket.name, cx.now(), cx.request_id(), &delivery::host_id(cx));
         for rule in rules::rules(&given) {
-            delivery::check(cx, &bucket, rule.kind, rule.arn).await?;
+            delivery::check(cx, &from, rule.kind, rule.arn).await?;
             // Functions are asked nothing; queues and topics hear from a bucket that is new to them.
             if rule.kind != rules::Kind::Function && !known.contains(&rule.arn) {
-                let sent = delivery::deliver(cx, &bucket, rule.kind, rule.arn, &message.to_string()).await;
+                let sent = delivery::deliver(cx, &from, rule.kind, rule.arn, &message.to_string()).await;
                 sent.map_err(|error| delivery::not_valid(rule.arn, &error))?;
             }
         }

@@ -13,6 +13,7 @@ use super::stored::{self, Configuration};
 use super::{change, missing, refuse};
 use crate::bucket::{Bucket, Configured, Versioning};
 use crate::error::S3Error;
+use crate::logging::{LOGGED, Lines, Logged};
 use crate::version::{Retention, RetentionMode};
 use crate::{acl, cors, website};
 
@@ -209,6 +210,7 @@ pub async fn put_bucket_logging(cx: &Cx, input: api::PutBucketLoggingRequest) ->
     change(cx, input.bucket.as_deref(), |txn, mut bucket| async move {
         let Some(enabled) = &given.logging_enabled else {
             stored::delete(&txn, &mut bucket, Configured::Logging);
+            LOGGED.delete(&txn, &bucket.id);
             return Ok(bucket.store(&txn)?);
         };
         let name = enabled.target_bucket.as_deref().ok_or(S3Error::MalformedXml)?;
@@ -238,9 +240,12 @@ pub async fn put_bucket_logging(cx: &Cx, input: api::PutBucketLoggingRequest) ->
             acl::check(&as_list, acl::Of::Object, &owner).map_err(super::acl::refused)?;
         }
         stored::put(&txn, &mut bucket, "", given)?;
+        LOGGED.put(&txn, &bucket.id, &Logged { bucket: bucket.name.clone() })?;
         Ok(bucket.store(&txn)?)
     })
-    .await
+    .await?;
+    cx.state::<Lines>().want();
+    Ok(Unit)
 }
 
 /// `GetBucketLogging`

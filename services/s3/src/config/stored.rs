@@ -7,7 +7,7 @@ use pileus_api_s3 as api;
 use pileus_platform::store::Txn;
 use pileus_store::{Reader, Space, Stored, Table};
 use pileus_wire::codec::{Select, json};
-use pileus_wire::schema::Shape;
+use pileus_wire::schema::{Service, Shape};
 use pileus_wire::value::Struct;
 use serde::{Deserialize, Serialize};
 
@@ -62,25 +62,32 @@ configurations! {
     ObjectLockConfiguration ObjectLock,
 }
 
-fn shape(name: &str) -> Result<&'static Shape, S3Error> {
-    let found = pileus_models::service(api::SERVICE).and_then(|service| service.shape(name));
+fn model(service: &str, name: &str) -> Result<(&'static Service, &'static Shape), S3Error> {
+    let found = pileus_models::service(service).and_then(|service| Some((service, service.shape(name)?)));
     found.ok_or_else(|| S3Error::Internal(format!("the model has no shape {name}")))
 }
 
-/// The JSON of a value of the named shape.
-pub fn to_json(name: &str, value: &dyn Struct) -> Result<String, S3Error> {
+/// The JSON of a value of a shape of a service.
+pub fn write_json(service: &str, name: &str, value: &dyn Struct) -> Result<String, S3Error> {
     let mut out = Vec::with_capacity(256);
-    json::write_structure(&mut out, shape(name)?, Select::All, value);
+    json::write_structure(&mut out, model(service, name)?.1, Select::All, value);
     String::from_utf8(out)
         .map_err(|_| S3Error::Internal(format!("{name} was written as something else than text")))
 }
 
-/// Reads what `to_json` wrote.
-pub fn from_json(name: &str, text: &str, into: &mut dyn Struct) -> Result<(), S3Error> {
-    let service = pileus_models::service(api::SERVICE);
-    let service = service.ok_or_else(|| S3Error::Internal("S3 has no model".to_owned()))?;
-    json::decode(service, shape(name)?, Select::All, text.as_bytes(), into)
+/// Reads what `write_json` wrote.
+pub fn read_json(service: &str, name: &str, text: &str, into: &mut dyn Struct) -> Result<(), S3Error> {
+    let (service, shape) = model(service, name)?;
+    json::decode(service, shape, Select::All, text.as_bytes(), into)
         .map_err(|fault| S3Error::Internal(format!("a stored {name} cannot be read: {fault}")))
+}
+
+pub fn to_json(name: &str, value: &dyn Struct) -> Result<String, S3Error> {
+    write_json(api::SERVICE, name, value)
+}
+
+pub fn from_json(name: &str, text: &str, into: &mut dyn Struct) -> Result<(), S3Error> {
+    read_json(api::SERVICE, name, text, into)
 }
 
 /// `None` without a read when the bucket has none.

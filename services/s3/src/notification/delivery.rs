@@ -6,8 +6,10 @@
 use pileus_api_lambda as lambda;
 use pileus_api_sns as sns;
 use pileus_api_sqs as sqs;
-use pileus_core::{Arn, Region};
+use pileus_core::{AccountId, Arn, Region};
 use pileus_platform::{Access, Caller, Cx, Fault};
+
+use serde::{Deserialize, Serialize};
 
 use super::rules::Kind;
 use crate::bucket::Bucket;
@@ -15,13 +17,25 @@ use crate::error::S3Error;
 
 const PRINCIPAL: &str = "s3.amazonaws.com";
 
+/// The bucket whose events they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    pub bucket: String,
+    pub owner: AccountId,
+    pub region: Region,
+}
+
+impl Source {
+    pub fn of(bucket: &Bucket) -> Source {
+        Source { bucket: bucket.name.clone(), owner: bucket.owner, region: bucket.region.clone() }
+    }
+}
+
 /// The context of calls that S3 makes because of a bucket.
-fn as_bucket(cx: &Cx, bucket: &Bucket, destination: &Arn) -> Cx {
-    let source = Arn::new(bucket.region.partition(), "s3", "", "", &bucket.name);
-    let region = Region::parse(destination.region()).unwrap_or_else(|| bucket.region.clone());
-    cx.with_caller(Caller::service(PRINCIPAL, bucket.owner))
-        .as_service(PRINCIPAL, &source)
-        .with_region(region)
+fn as_bucket(cx: &Cx, from: &Source, destination: &Arn) -> Cx {
+    let source = Arn::new(from.region.partition(), "s3", "", "", &from.bucket);
+    let region = Region::parse(destination.region()).unwrap_or_else(|| from.region.clone());
+    cx.with_caller(Caller::service(PRINCIPAL, from.owner)).as_service(PRINCIPAL, &source).with_region(region)
 }
 
 /// What `PutBucketNotificationConfiguration` says of a destination that does not take events.
@@ -36,9 +50,9 @@ pub fn not_valid(arn: &str, reason: &impl std::fmt::Display) -> S3Error {
 ///
 /// # Errors
 /// `InvalidArgument`
-pub async fn check(cx: &Cx, bucket: &Bucket, kind: Kind, arn: &str) -> Result<(), S3Error> {
+pub async fn check(cx: &Cx, from: &Source, kind: Kind, arn: &str) -> Result<(), S3Error> {
     let parsed = Arn::parse(arn).map_err(|error| not_valid(arn, &error))?;
-    if parsed.region() != bucket.region.as_str() {
+    if parsed.region() != from.region.as_str() {
         return Err(not_valid(arn, &"it lies in another region"));
     }
     let (service, action) = match kind {
@@ -46,7 +60,7 @@ pub async fn check(cx: &Cx, bucket: &Bucket, kind: Kind, arn: &str) -> Result<()
         Kind::Topic => ("sns", "sns:Publish"),
         Kind::Function => ("lambda", "lambda:InvokeFunction"),
     };
-    let as_bucket = as_bucket(cx, bucket, &parsed);
+    let as_bucket = as_bucket(cx, from, &parsed);
     if as_bucket.is_allowed(service, &Access::new(action, arn)).await? {
         return Ok(());
     }
@@ -57,9 +71,9 @@ pub async fn check(cx: &Cx, bucket: &Bucket, kind: Kind, arn: &str) -> Result<()
 ///
 /// # Errors
 /// What the destination answers.
-pub async fn deliver(cx: &Cx, bucket: &Bucket, kind: Kind, arn: &str, message: &str) -> Result<(), Fault> {
+pub async fn deliver(cx: &Cx, from: &Source, kind: Kind, arn: &str, message: &str) -> Result<(), Fault> {
     let parsed = Arn::parse(arn).map_err(|error| Fault::sender("InvalidArgument", error.to_string()))?;
-    let cx = as_bucket(cx, bucket, &parsed);
+    let cx = as_bucket(cx, from, &parsed);
     match kind {
         Kind::Queue => {
             let input = sqs::SendMessageRequest {

@@ -5,9 +5,10 @@
 
 use pileus_api_s3::{NotificationConfiguration, NotificationConfigurationFilter};
 use pileus_core::Arn;
+use serde::{Deserialize, Serialize};
 
 /// A destination of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     Topic,
     Queue,

@@ -12,6 +12,20 @@ const MAX_SIZE: usize = 20 * 1024;
 /// # Errors
 /// The sentence of `MalformedPolicy`.
 pub fn check(text: &str, bucket_arn: &str) -> Result<bool, String> {
+    check_with(text, |resource| covers(resource, bucket_arn))
+}
+
+/// As `check`, for the access point with this ARN.
+///
+/// # Errors
+/// The sentence of `MalformedPolicy`.
+pub fn check_for_access_point(text: &str, arn: &str) -> Result<bool, String> {
+    check_with(text, |resource| {
+        resource.strip_prefix(arn).is_some_and(|rest| rest.is_empty() || rest.starts_with("/object/"))
+    })
+}
+
+fn check_with(text: &str, is_own: impl Fn(&str) -> bool) -> Result<bool, String> {
     let trimmed = text.trim_start();
     if !trimmed.starts_with('{') {
         return Err("Policies must be valid JSON and the first byte must be '{'".to_owned());
@@ -53,8 +67,7 @@ pub fn check(text: &str, bucket_arn: &str) -> Result<bool, String> {
         if !texts(elements.get("Action").or(elements.get("NotAction"))).all(is_action) {
             return Err("Policy has invalid action".to_owned());
         }
-        let is_own = |resource: &str| covers(resource, bucket_arn);
-        if !texts(elements.get("Resource").or(elements.get("NotResource"))).all(is_own) {
+        if !texts(elements.get("Resource").or(elements.get("NotResource"))).all(&is_own) {
             return Err("Policy has invalid resource".to_owned());
         }
         if elements.get("Principal").is_some_and(|principal| !is_principal(principal)) {

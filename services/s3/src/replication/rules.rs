@@ -6,6 +6,7 @@
 
 use pileus_api_s3::{ReplicationConfiguration, ReplicationRule, Tag};
 use pileus_core::Arn;
+use serde::{Deserialize, Serialize};
 
 /// What is to be replicated.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +19,7 @@ pub struct Subject<'a> {
 }
 
 /// Where a change goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     pub bucket: String,
     /// Who owns the copy, if the rule changes that.
