@@ -1,6 +1,7 @@
 """Tables for the tests of DynamoDB, and how they look at refusals."""
 
 import itertools
+import time
 
 import pytest
 from botocore.exceptions import ClientError
@@ -58,3 +59,23 @@ def s(text):
 
 def n(number):
     return {"N": str(number)}
+
+
+def wait_until(check):
+    """For work in the background, which nothing announces."""
+    deadline = time.monotonic() + 30
+    while not check():
+        assert time.monotonic() < deadline, "it takes too long"
+        time.sleep(0.02)
+
+
+def restored_to(client, table):
+    """The description of a table once all its items are there."""
+    described = {}
+
+    def is_ready():
+        described.update(client.describe_table(TableName=table)["Table"])
+        return described["TableStatus"] == "ACTIVE"
+
+    wait_until(is_ready)
+    return described

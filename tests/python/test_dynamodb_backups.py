@@ -1,22 +1,13 @@
 """DynamoDB: on-demand backups, and tables made from them."""
 
-import time
-
 import pytest
 from conftest import error_code
-from dynamo import make_table, n, refused, s
+from dynamo import make_table, n, refused, s, wait_until
 
 
 @pytest.fixture
 def dynamodb(client):
     return client("dynamodb")
-
-
-def wait_until(check):
-    deadline = time.monotonic() + 20
-    while not check():
-        assert time.monotonic() < deadline, "it takes too long"
-        time.sleep(0.02)
 
 
 def back_up(dynamodb, table, name="backup"):

@@ -91,16 +91,3 @@ def test_statements_need_permission_for_what_they_do(node, dynamodb, table):
     assert error_code(user.batch_execute_statement, Statements=[{"Statement": insert, "Parameters": [item]}]) == denied
     assert error_code(user.execute_transaction, TransactStatements=[{"Statement": insert, "Parameters": [item]}]) == denied
     assert error_code(user.execute_statement, Statement=f'SELECT * FROM "{table}"."by-owner"') == denied
-
-
-def test_recovery_is_off_and_says_so(dynamodb, table, denied):
-    described = dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
-    assert described["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "DISABLED"
-    on = {"PointInTimeRecoveryEnabled": True}
-    message = invalid(dynamodb.update_continuous_backups, TableName=table, PointInTimeRecoverySpecification=on)
-    assert "Point-in-time recovery is not supported" in message
-    dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False})
-    assert error_code(dynamodb.describe_continuous_backups, TableName="nowhere") == "TableNotFoundException"
-    user = denied("dynamodb")
-    assert error_code(user.describe_continuous_backups, TableName=table) == "AccessDeniedException"
-    assert error_code(user.update_continuous_backups, TableName=table, PointInTimeRecoverySpecification=on) == "AccessDeniedException"  # fmt: skip

@@ -64,11 +64,12 @@ def test_faulty_definitions_are_refused_in_awss_words(dynamodb):
 
 def test_what_is_not_there_is_refused_by_name(dynamodb):
     name = make_table(dynamodb)
-    message = invalid(dynamodb.update_table, TableName=name, ReplicaUpdates=[{"Create": {"RegionName": "eu-west-1"}}])
-    assert "ReplicaUpdates" in message
     with_key = {"Enabled": True, "SSEType": "KMS"}
     assert "KMS" in invalid(dynamodb.update_table, TableName=name, SSESpecification=with_key)
-    assert "ListExports" in refused(dynamodb.list_exports)[1]
+    stream = {"StreamArn": "arn:aws:kinesis:us-east-1:000000000000:stream/x"}
+    assert "EnableKinesisStreamingDestination" in refused(
+        dynamodb.enable_kinesis_streaming_destination, TableName=name, **stream
+    )[1]
 
 
 def test_settings_of_a_table_are_changed(dynamodb):

@@ -30,6 +30,27 @@ pub fn table(cx: &Cx, action: &'static str, name: Option<&str>) -> Answer {
     Ok(vec![Access::new(action, address.arn().as_str())])
 }
 
+/// `UpdateTable`, and what replicas need where they are.
+pub fn update_table(cx: &Cx, input: &api::UpdateTableInput) -> Answer {
+    let mut needed = table(cx, "dynamodb:UpdateTable", input.table_name.as_deref())?;
+    let address = Address::parse(cx, input.table_name.as_deref().unwrap_or_default())?;
+    for update in input.replica_updates.iter().flatten() {
+        let created = update.create.as_ref().map(|one| ("dynamodb:CreateTableReplica", &one.region_name));
+        let deleted = update.delete.as_ref().map(|one| ("dynamodb:DeleteTableReplica", &one.region_name));
+        for (action, region) in created.into_iter().chain(deleted) {
+            let there = crate::global::there(&address, region.as_deref().unwrap_or_default())?;
+            needed.push(Access::new(action, there.arn().as_str()));
+        }
+    }
+    Ok(needed)
+}
+
+/// An action on a global table of version 2017.11.29.
+pub fn global_table(cx: &Cx, action: &'static str, name: Option<&str>) -> Answer {
+    let address = Address::parse(cx, name.unwrap_or_default())?;
+    Ok(vec![Access::new(action, crate::global::legacy::arn(&address))])
+}
+
 /// An action on whatever has this ARN.
 pub fn resource(action: &'static str, arn: Option<&str>) -> Answer {
     Ok(vec![Access::new(action, arn.unwrap_or("*"))])

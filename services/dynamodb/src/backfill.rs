@@ -8,6 +8,7 @@ use pileus_platform::Platform;
 use pileus_store::{Entry, Space, Txn};
 
 use crate::error::DynamoError;
+use crate::global;
 use crate::item::write;
 use crate::keys::{self, WORK};
 use crate::state::Dynamo;
@@ -18,7 +19,7 @@ use crate::value::{Item, decode_item, encode_item};
 pub const TOPIC: &str = "dynamodb/backfill";
 const LEASE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_secs(30);
-const PAGE: usize = 50;
+pub const PAGE: usize = 50;
 /// Bytes of items of one transaction.
 const MAX_BYTES: usize = 512 << 10;
 
@@ -40,10 +41,16 @@ pub async fn run(platform: Platform) {
 async fn work(platform: &Platform) -> Result<(), DynamoError> {
     let (store, dynamo) = (platform.store(), platform.state::<Dynamo>());
     let Some(lease) = store.lease(TOPIC, LEASE).await? else { return Ok(()) };
-    crate::backup::copy::run(store, &lease).await?;
+    crate::backup::copy::run(platform, &lease).await?;
     for ((account, region, name), _) in WORK.scan(store, &WORK.all(), 1_000).await?.rows {
         let address = &Address { account, region, name };
-        let table = dynamo.find(store, address).await?.filter(|table| table.is_backfilling());
+        let table = dynamo.find(store, address).await?;
+        if let Some(table) = &table
+            && let Some(from) = table.record.filled_from.as_deref().filter(|from| !from.starts_with("arn:"))
+        {
+            global::fill(platform, &lease, table, from).await?;
+        }
+        let table = table.filter(|table| table.is_backfilling());
         if let Some(table) = &table {
             let mut range = table.place().all();
             loop {
@@ -68,7 +75,7 @@ async fn work(platform: &Platform) -> Result<(), DynamoError> {
 }
 
 /// Keys of items that are together small enough for one transaction, each with an entry of its size.
-fn portions(entries: &[Entry]) -> Vec<Vec<bytes::Bytes>> {
+pub fn portions(entries: &[Entry]) -> Vec<Vec<bytes::Bytes>> {
     let (mut portions, mut weight) = (vec![Vec::new()], 0);
     for entry in entries {
         if weight + entry.value.len() > MAX_BYTES {
@@ -107,7 +114,7 @@ fn fill_item(txn: &Txn, table: &Table, item: &Item) -> Result<(), DynamoError> {
     for index in table.record.indexes.iter().filter(|index| index.is_backfilling) {
         // An item that may not have these keys stays out, as on AWS.
         if let Some((row, projected)) = write::entry(table, index, &key, Some(item)) {
-            txn.put(Space::Index, row, encode_item(&projected));
+            txn.put(Space::Index, row, encode_item(&projected, None));
         }
     }
     let is_backfilling = table.record.time_to_live.as_ref().is_some_and(|ttl| ttl.is_backfilling);

@@ -1,24 +1,31 @@
-//! On-demand backups: `CreateBackup`, `DescribeBackup`, `ListBackups`, `DeleteBackup`, `RestoreTableFromBackup`.
+//! On-demand backups: `CreateBackup`, `DescribeBackup`, `ListBackups`, `DeleteBackup`.
 //!
-//! A backup holds copies of the items under a generation of its own, so it outlives its table. The back-filler copies, also
-//! into a restored table; a restored table is `CREATING` until everything is there.
+//! A backup holds copies of the items under a generation of its own, so it outlives its table. It shows the moment at which it
+//! was asked for: while the back-filler copies, changes are recorded, and undone in the copy. The back-filler also fills
+//! restored tables; a restored table is `CREATING` until everything is there.
 //!
-//! Source: Developer Guide, "Backing up a DynamoDB table", "Restoring a DynamoDB table from a backup"; API Reference,
-//! "CreateBackup", "RestoreTableFromBackup".
+//! Source: Developer Guide, "Backing up a DynamoDB table", "Point-in-time backups for DynamoDB" (backups of deleted tables);
+//! API Reference, "CreateBackup".
 
 pub mod copy;
+pub mod restore;
+pub mod snapshot;
+
+use std::time::Duration;
 
 use pileus_api_dynamodb as api;
 use pileus_core::{Arn, Timestamp};
 use pileus_platform::Cx;
-use pileus_store::Stored;
+use pileus_store::{Stored, Txn};
 use serde::{Deserialize, Serialize};
 
 use crate::error::DynamoError;
-use crate::keys::{self, BACKUPS, COPIES, TABLES};
+use crate::keys::{self, BACKUPS, COPIES};
 use crate::state::Dynamo;
-use crate::table::create::{read_throughput, wants_kms};
-use crate::table::{self, Address, Record, Restore, Table, count, describe};
+use crate::table::{self, Address, Record, describe};
+
+/// How long the backup of a deleted table is kept.
+const SYSTEM_LIFE: Duration = Duration::from_secs(35 * 86_400);
 
 /// A backup as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,9 +40,18 @@ pub struct BackupRow {
     pub is_available: bool,
     pub items: u64,
     pub bytes: u64,
+    /// Of a table that was deleted while point-in-time recovery was on: when it is removed. Milliseconds since 1970.
+    #[serde(default)]
+    pub expires_at: Option<i64>,
 }
 
 impl Stored for BackupRow {}
+
+impl BackupRow {
+    fn kind(&self) -> &'static str {
+        if self.expires_at.is_some() { "SYSTEM" } else { "USER" }
+    }
+}
 
 /// Which backup: its table, and its own id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,13 +76,13 @@ impl BackupId {
         (account, region, name, self.id.clone())
     }
 
-    fn arn(&self) -> Arn {
+    pub fn arn(&self) -> Arn {
         let Address { account, region, name } = &self.address;
         let resource = format!("table/{name}/backup/{}", self.id);
         Arn::new(region.partition(), "dynamodb", region.as_str(), account.as_str(), &resource)
     }
 
-    fn missing(&self) -> DynamoError {
+    pub fn missing(&self) -> DynamoError {
         DynamoError::modelled("BackupNotFoundException", format!("Backup not found: {}", self.arn()))
     }
 }
@@ -78,9 +94,9 @@ fn details(id: &BackupId, row: &BackupRow, status: Option<&str>) -> api::BackupD
         backup_name: Some(row.name.clone()),
         backup_size_bytes: Some(row.bytes as i64),
         backup_status: Some(status.to_owned()),
-        backup_type: Some("USER".to_owned()),
+        backup_type: Some(row.kind().to_owned()),
         backup_creation_date_time: Some(Timestamp::from_millis(row.created_at)),
-        backup_expiry_date_time: None,
+        backup_expiry_date_time: row.expires_at.map(Timestamp::from_millis),
     }
 }
 
@@ -104,7 +120,50 @@ fn description(id: &BackupId, row: &BackupRow, status: Option<&str>) -> api::Bac
     api::BackupDescription {
         backup_details: Some(details(id, row, status)),
         source_table_details: Some(source),
-        source_table_feature_details: None,
+        source_table_feature_details: Some(features(record)),
+    }
+}
+
+/// The settings that a backup tells of beside the table's own.
+fn features(record: &Record) -> api::SourceTableFeatureDetails {
+    let projection = describe::projection;
+    let local: Vec<_> = record
+        .indexes
+        .iter()
+        .filter(|index| !index.is_global)
+        .map(|index| api::LocalSecondaryIndexInfo {
+            index_name: Some(index.name.clone()),
+            key_schema: Some(describe::key_schema(&index.schema)),
+            projection: Some(projection(&index.projection)),
+        })
+        .collect();
+    let global: Vec<_> = record
+        .indexes
+        .iter()
+        .filter(|index| index.is_global)
+        .map(|index| api::GlobalSecondaryIndexInfo {
+            index_name: Some(index.name.clone()),
+            key_schema: Some(describe::key_schema(&index.schema)),
+            projection: Some(projection(&index.projection)),
+            provisioned_throughput: Some(api::ProvisionedThroughput {
+                read_capacity_units: Some(index.throughput.read as i64),
+                write_capacity_units: Some(index.throughput.write as i64),
+            }),
+            on_demand_throughput: describe::on_demand(&index.on_demand),
+        })
+        .collect();
+    api::SourceTableFeatureDetails {
+        local_secondary_indexes: (!local.is_empty()).then_some(local),
+        global_secondary_indexes: (!global.is_empty()).then_some(global),
+        stream_description: record.stream.as_ref().map(|stream| api::StreamSpecification {
+            stream_enabled: Some(true),
+            stream_view_type: Some(stream.view.name().to_owned()),
+        }),
+        time_to_live_description: record.time_to_live.as_ref().map(|ttl| api::TimeToLiveDescription {
+            time_to_live_status: Some("ENABLED".to_owned()),
+            attribute_name: Some(ttl.attribute.clone()),
+        }),
+        ..api::SourceTableFeatureDetails::default()
     }
 }
 
@@ -117,7 +176,8 @@ pub async fn create_backup(
     let address = Address::parse(cx, &name)?;
     let now = cx.now().as_millis();
     let id = &BackupId { address, id: format!("{now:014}-{}", cx.ids().hex(8)) };
-    let (dynamo, generation, name) = (cx.state::<Dynamo>(), cx.rng().next_u64(), &input.backup_name);
+    let (dynamo, name) = (cx.state::<Dynamo>(), &input.backup_name);
+    let (generation, recording) = (cx.rng().next_u64(), cx.rng().next_u64());
     let row = cx
         .transact(|txn| async move {
             let table = dynamo.find(&txn, &id.address).await?.filter(|table| !table.is_restoring());
@@ -135,15 +195,45 @@ pub async fn create_backup(
                 is_available: false,
                 items: 0,
                 bytes: 0,
+                expires_at: None,
             };
             BACKUPS.put(&txn, &id.key(), &row)?;
-            let job =
-                copy::Copy { from: table.record.generation, into: generation, goal: copy::Goal::Backup };
+            let mut record = table.record.clone();
+            record.recordings.push(recording);
+            table::store(&txn, &id.address, &record)?;
+            let job = copy::Copy {
+                from: table.record.generation,
+                into: generation,
+                goal: copy::Goal::Backup,
+                undo: Some(snapshot::Undo { history: recording, until: None }),
+            };
             copy::begin(&txn, &id.key(), &job)?;
             Ok::<_, DynamoError>(row)
         })
         .await?;
     Ok(api::CreateBackupOutput { backup_details: Some(details(id, &row, None)) })
+}
+
+/// The backup that is left of a table with point-in-time recovery when it is deleted: its items, as they lie.
+pub fn keep_deleted(
+    txn: &Txn,
+    address: &Address,
+    record: &Record,
+    now: Timestamp,
+    id: &str,
+) -> Result<(), DynamoError> {
+    let id = BackupId { address: address.clone(), id: format!("{:014}-{id}", now.as_millis()) };
+    let row = BackupRow {
+        name: format!("{}$DeletedTableBackup", address.name),
+        record: record.clone(),
+        generation: record.generation,
+        created_at: now.as_millis(),
+        is_available: true,
+        items: 0,
+        bytes: 0,
+        expires_at: Some((now + SYSTEM_LIFE).as_millis()),
+    };
+    Ok(BACKUPS.put(txn, &id.key(), &row)?)
 }
 
 /// `DescribeBackup`
@@ -167,6 +257,12 @@ pub async fn delete_backup(
             let row = BACKUPS.get(&txn, &id.key()).await?.ok_or_else(|| id.missing())?;
             let copies = COPIES.scan(&txn, &COPIES.all(), 1_000).await?;
             let uses = |copy: &copy::Copy| copy.from == row.generation || copy.into == row.generation;
+            if row.expires_at.is_some() {
+                return Err(DynamoError::validation(format!(
+                    "A backup of type SYSTEM is removed when it expires: {}",
+                    id.arn()
+                )));
+            }
             if copies.rows.iter().any(|(_, copy)| uses(copy)) {
                 return Err(DynamoError::modelled(
                     "BackupInUseException",
@@ -197,9 +293,9 @@ pub async fn list_backups(
     if let Some(arn) = &input.exclusive_start_backup_arn {
         range = range.after(&BACKUPS.key(&BackupId::parse(arn)?.key()));
     }
-    let are_ours = matches!(input.backup_type.as_deref(), None | Some("USER" | "ALL"));
+    let wanted = input.backup_type.as_deref().unwrap_or("USER");
     let mut summaries = Vec::new();
-    let mut more = are_ours;
+    let mut more = true;
     let mut last = None;
     while more && summaries.len() < limit {
         let page = BACKUPS.scan(cx.store(), &range, limit - summaries.len()).await?;
@@ -212,7 +308,7 @@ pub async fn list_backups(
             let is_early = input.time_range_lower_bound.is_some_and(|bound| at < bound);
             let is_late = input.time_range_upper_bound.is_some_and(|bound| at >= bound);
             last = Some(id.arn().to_string());
-            if !is_early && !is_late {
+            if !is_early && !is_late && (wanted == "ALL" || wanted == row.kind()) {
                 summaries.push(summary(&id, &row));
             }
         }
@@ -232,95 +328,9 @@ fn summary(id: &BackupId, row: &BackupRow) -> api::BackupSummary {
         backup_arn: details.backup_arn,
         backup_name: details.backup_name,
         backup_creation_date_time: details.backup_creation_date_time,
-        backup_expiry_date_time: None,
+        backup_expiry_date_time: details.backup_expiry_date_time,
         backup_status: details.backup_status,
         backup_type: details.backup_type,
         backup_size_bytes: details.backup_size_bytes,
     }
-}
-
-/// `RestoreTableFromBackup`: always into a new table, with the indexes of the old one.
-///
-/// Source: Developer Guide, "Restoring a DynamoDB table from a backup": streams, tags, time to live, policies and
-/// protection are not restored.
-pub async fn restore_table_from_backup(
-    cx: &Cx,
-    input: api::RestoreTableFromBackupInput,
-) -> Result<api::RestoreTableFromBackupOutput, DynamoError> {
-    let refused = [
-        ("GlobalSecondaryIndexOverride", input.global_secondary_index_override.is_some()),
-        ("LocalSecondaryIndexOverride", input.local_secondary_index_override.is_some()),
-        ("OnDemandThroughputOverride", input.on_demand_throughput_override.is_some()),
-        ("VectorIndexOverride", input.vector_index_override.is_some()),
-        ("SSESpecificationOverride with a KMS key", wants_kms(input.sse_specification_override.as_ref())),
-    ];
-    if let Some((name, _)) = refused.iter().find(|(_, is_given)| *is_given) {
-        return Err(DynamoError::unsupported(name));
-    }
-    let id = &BackupId::parse(input.backup_arn.as_deref().unwrap_or_default())?;
-    let address = &Address::parse(cx, input.target_table_name.as_deref().unwrap_or_default())?;
-    let (dynamo, input) = (cx.state::<Dynamo>(), &input);
-    let record = cx
-        .transact(|txn| async move {
-            let row = BACKUPS.get(&txn, &id.key()).await?.ok_or_else(|| id.missing())?;
-            if !row.is_available {
-                return Err(DynamoError::modelled(
-                    "BackupInUseException",
-                    format!("Backup is in use: {}", id.arn()),
-                ));
-            }
-            if dynamo.find(&txn, address).await?.is_some() {
-                let text = format!("Table already exists: {}", address.name);
-                return Err(DynamoError::modelled("TableAlreadyExistsException", text));
-            }
-            let record = restored(cx, id, &row, input)?;
-            TABLES.put(&txn, &address.key(), &record)?;
-            let (from, into) = (row.generation, record.generation);
-            let key = (address.account, address.region.clone(), address.name.clone(), String::new());
-            copy::begin(&txn, &key, &copy::Copy { from, into, goal: copy::Goal::Table })?;
-            Ok(record)
-        })
-        .await?;
-    let table = Table { address: address.clone(), record, policy: None };
-    let description = describe::describe(&table, &count::Counts::default(), describe::Moment::Creating);
-    Ok(api::RestoreTableFromBackupOutput { table_description: Some(description) })
-}
-
-fn restored(
-    cx: &Cx,
-    id: &BackupId,
-    row: &BackupRow,
-    input: &api::RestoreTableFromBackupInput,
-) -> Result<Record, DynamoError> {
-    let mut record = row.record.clone();
-    let now = cx.now().as_millis();
-    record.id = cx.ids().uuid();
-    record.generation = cx.rng().next_u64();
-    record.created_at = now;
-    for index in &mut record.indexes {
-        index.generation = cx.rng().next_u64();
-        index.is_backfilling = false;
-    }
-    (record.stream, record.latest_stream, record.time_to_live, record.policy) = (None, None, None, None);
-    record.tags.clear();
-    record.is_protected = false;
-    match input.billing_mode_override.as_deref() {
-        Some("PAY_PER_REQUEST") => {
-            record.is_on_demand = true;
-            record.on_demand_since = Some(now);
-        }
-        Some(_) => record.is_on_demand = false,
-        None => {}
-    }
-    let wanted = input.provisioned_throughput_override.as_ref();
-    if wanted.is_some() || !record.is_on_demand && row.record.is_on_demand {
-        record.throughput = read_throughput(record.is_on_demand, wanted, None)?;
-    }
-    record.restore = Some(Restore {
-        backup: id.arn().to_string(),
-        table: id.address.arn().to_string(),
-        at: now,
-        is_running: true,
-    });
-    Ok(record)
 }

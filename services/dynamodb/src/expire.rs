@@ -12,6 +12,7 @@ use crate::error::DynamoError;
 use crate::item::write::{self, Action, Change, Origin, Run};
 use crate::keys::EXPIRIES;
 use crate::state::Dynamo;
+use crate::stream::read::is_alone;
 use crate::table::Address;
 use crate::value::decode_item;
 
@@ -38,7 +39,13 @@ async fn expire(platform: &Platform, job: &Job) -> Result<(), DynamoError> {
             if !job.claim(&txn).await? {
                 return Ok(());
             }
-            let run = Run { now, ticket: held, origin: Origin::Expiry };
+            let run = Run {
+                dynamo,
+                now,
+                ticket: held,
+                origin: Origin::Expiry,
+                is_shared: !is_alone(platform.store()),
+            };
             remove(&txn, &run, dynamo, job).await
         })
         .await;

@@ -12,10 +12,13 @@
 //! | meta  | `Dk` account region token                   | `Token`       | the sweeper                                   |
 //! | meta  | `Db` account region table id                | `BackupRow`   | `ListBackups`                                 |
 //! | meta  | `Dc` account region table id                | `Copy`        | the back-filler                               |
+//! | meta  | `Dl` account name                           | `GlobalRow`   | `ListGlobalTables`                            |
+//! | meta  | `Dv` generation of a table                  | `Watermark`   | nobody: read by those who write and read records |
+//! | meta  | `Dh` generation                             | `History`     | the sweeper                                   |
 //! | items | `Di` generation partition sort              | item          | `Query`, `Scan`, back-filling                 |
 //! | index | `Dx` generation partition sort item         | projected item | `Query` and `Scan` on an index               |
 //! | index | `De` shard due kind id                      | due row       | the runner of expiries                        |
-//! | log   | `Dr` generation number                      | record        | `GetRecords`; the sweeper                     |
+//! | log   | `Dr` generation number                      | record        | `GetRecords`; restoring a moment; the sweeper |
 
 use bytes::Bytes;
 use pileus_core::{AccountId, Region};
@@ -27,9 +30,12 @@ use crate::backup::BackupRow;
 use crate::backup::copy::Copy;
 use crate::expression::condition::Comparator;
 use crate::expression::key::SortRange;
+use crate::global::legacy::GlobalRow;
 use crate::item::token::Token;
 use crate::stream::StreamRow;
+use crate::stream::watermark::Watermark;
 use crate::table::Record;
+use crate::table::recovery::History;
 use crate::table::schema::{EncodedKey, ScalarKind, encode_sort};
 use crate::value::Value;
 
@@ -43,6 +49,12 @@ pub const TRASH: Table<u64, Trash> = Table::new(Space::Meta, *b"Dg");
 pub const WORK: Table<TableKey, Work> = Table::new(Space::Meta, *b"Dw");
 pub const TOKENS: Table<(AccountId, Region, String), Token> = Table::new(Space::Meta, *b"Dk");
 pub const BACKUPS: Table<BackupKey, BackupRow> = Table::new(Space::Meta, *b"Db");
+/// Up to which numbers the records of tables are complete, where several nodes share the store.
+pub const WATERMARKS: Table<u64, Watermark> = Table::new(Space::Meta, *b"Dv");
+/// Global tables of version 2017.11.29.
+pub const GLOBALS: Table<(AccountId, String), GlobalRow> = Table::new(Space::Meta, *b"Dl");
+/// Records that are kept for point-in-time recovery, by their generation.
+pub const HISTORIES: Table<u64, History> = Table::new(Space::Meta, *b"Dh");
 pub const COPIES: Table<BackupKey, Copy> = Table::new(Space::Meta, *b"Dc");
 /// Items whose time to live runs out.
 pub const EXPIRIES: Due = Due::new(Space::Index, *b"De", "dynamodb-expiry");

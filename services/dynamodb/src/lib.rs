@@ -10,9 +10,12 @@
 //! | `table/schema.rs`       | key schemas, and where an item lies: pure                                        |
 //! | `table/tags.rs`         | `TagResource`, `UntagResource`, `ListTagsOfResource`                             |
 //! | `table/policy.rs`       | `PutResourcePolicy`, `GetResourcePolicy`, `DeleteResourcePolicy`                 |
-//! | `table/recovery.rs`     | `DescribeContinuousBackups`, `UpdateContinuousBackups`                           |
+//! | `table/recovery.rs`     | `DescribeContinuousBackups`, `UpdateContinuousBackups`: point-in-time recovery   |
 //! | `table/time_to_live.rs` | `UpdateTimeToLive`, `DescribeTimeToLive`                                         |
-//! | `backup.rs`, `backup/copy.rs` | `CreateBackup`, `DescribeBackup`, `ListBackups`, `DeleteBackup`, `RestoreTableFromBackup` |
+//! | `backup.rs`             | `CreateBackup`, `DescribeBackup`, `ListBackups`, `DeleteBackup`                  |
+//! | `backup/restore.rs`     | `RestoreTableFromBackup`, `RestoreTableToPointInTime`                            |
+//! | `backup/copy.rs`, `backup/snapshot.rs` | how items are copied, also those of another moment                |
+//! | `global.rs`, `global/*.rs` | global tables: see `global.rs`                                                |
 //! | `item/*.rs`             | reading and writing items: see `item.rs`                                         |
 //! | `expression/*.rs`       | expressions: pure; see `expression.rs`                                           |
 //! | `legacy.rs`             | parameters from before expressions: pure                                         |
@@ -37,6 +40,7 @@ mod capacity;
 mod error;
 mod expire;
 mod expression;
+mod global;
 mod item;
 mod keys;
 mod legacy;
@@ -56,6 +60,8 @@ use pileus_api_dynamodb as api;
 use pileus_api_dynamodbstreams as streams_api;
 use pileus_platform::Service;
 
+use crate::backup::restore;
+use crate::global::legacy as legacy_global;
 use crate::item::{batch, query, single, transact};
 use crate::partiql::{batch as statement_batch, run};
 use crate::table::{create, policy, recovery, tags, time_to_live, update};
@@ -70,7 +76,7 @@ pub fn service() -> Service {
         .worker("sweeper", sweep::run)
         .worker("back-filler", backfill::run)
         .worker("expiry", expire::run);
-    backups(statements(items(settings(tables(service)))))
+    global_tables(backups(statements(items(settings(tables(service))))))
 }
 
 fn tables(service: Service) -> Service {
@@ -84,9 +90,7 @@ fn tables(service: Service) -> Service {
             access::table(cx, "dynamodb:DescribeTable", input.table_name.as_deref())
         })
         .op(api::UPDATE_TABLE, update::update_table)
-        .access(api::UPDATE_TABLE, |cx, input| {
-            access::table(cx, "dynamodb:UpdateTable", input.table_name.as_deref())
-        })
+        .access(api::UPDATE_TABLE, access::update_table)
         .op(api::DELETE_TABLE, table::delete_table)
         .access(api::DELETE_TABLE, |cx, input| {
             access::table(cx, "dynamodb:DeleteTable", input.table_name.as_deref())
@@ -179,7 +183,15 @@ fn backups(service: Service) -> Service {
             access::resource("dynamodb:DeleteBackup", input.backup_arn.as_deref())
         })
         .op(api::LIST_BACKUPS, backup::list_backups)
-        .op(api::RESTORE_TABLE_FROM_BACKUP, backup::restore_table_from_backup)
+        .op(api::RESTORE_TABLE_TO_POINT_IN_TIME, restore::restore_table_to_point_in_time)
+        .access(api::RESTORE_TABLE_TO_POINT_IN_TIME, |cx, input| {
+            let action = "dynamodb:RestoreTableToPointInTime";
+            let source = input.source_table_arn.as_deref().or(input.source_table_name.as_deref());
+            let mut needed = access::table(cx, action, source)?;
+            needed.extend(access::table(cx, action, input.target_table_name.as_deref())?);
+            Ok(needed)
+        })
+        .op(api::RESTORE_TABLE_FROM_BACKUP, restore::restore_table_from_backup)
         .access(api::RESTORE_TABLE_FROM_BACKUP, |cx, input| {
             let mut needed =
                 access::resource("dynamodb:RestoreTableFromBackup", input.backup_arn.as_deref())?;
@@ -190,6 +202,45 @@ fn backups(service: Service) -> Service {
             )?);
             Ok(needed)
         })
+}
+
+fn global_tables(service: Service) -> Service {
+    service
+        .op(api::CREATE_GLOBAL_TABLE, legacy_global::create_global_table)
+        .access(api::CREATE_GLOBAL_TABLE, |cx, input| {
+            let mut needed =
+                access::global_table(cx, "dynamodb:CreateGlobalTable", input.global_table_name.as_deref())?;
+            needed.extend(access::table(
+                cx,
+                "dynamodb:CreateGlobalTable",
+                input.global_table_name.as_deref(),
+            )?);
+            Ok(needed)
+        })
+        .op(api::UPDATE_GLOBAL_TABLE, legacy_global::update_global_table)
+        .access(api::UPDATE_GLOBAL_TABLE, |cx, input| {
+            let mut needed =
+                access::global_table(cx, "dynamodb:UpdateGlobalTable", input.global_table_name.as_deref())?;
+            needed.extend(access::table(
+                cx,
+                "dynamodb:UpdateGlobalTable",
+                input.global_table_name.as_deref(),
+            )?);
+            Ok(needed)
+        })
+        .op(api::DESCRIBE_GLOBAL_TABLE, legacy_global::describe_global_table)
+        .access(api::DESCRIBE_GLOBAL_TABLE, |cx, input| {
+            access::global_table(cx, "dynamodb:DescribeGlobalTable", input.global_table_name.as_deref())
+        })
+        .op(api::DESCRIBE_GLOBAL_TABLE_SETTINGS, legacy_global::describe_global_table_settings)
+        .access(api::DESCRIBE_GLOBAL_TABLE_SETTINGS, |cx, input| {
+            access::global_table(
+                cx,
+                "dynamodb:DescribeGlobalTableSettings",
+                input.global_table_name.as_deref(),
+            )
+        })
+        .op(api::LIST_GLOBAL_TABLES, legacy_global::list_global_tables)
 }
 
 fn statements(service: Service) -> Service {

@@ -11,6 +11,7 @@ use pileus_store::{Reader, Space, Store, StoreError, Txn, Version, table as rows
 use crate::error::DynamoError;
 use crate::keys::TABLES;
 use crate::stream::order::Order;
+use crate::stream::watermark::Watermarks;
 use crate::table::count::Counts;
 use crate::table::{Address, Record, Table};
 use crate::throttle::Buckets;
@@ -25,6 +26,7 @@ pub struct Dynamo {
     pub counts: Mutex<HashMap<u64, Counts>>,
     pub buckets: Buckets,
     pub order: Order,
+    pub watermarks: Watermarks,
     pub readers: crate::stream::readers::Readers,
 }
 
@@ -73,6 +75,18 @@ impl Dynamo {
             return ready(table);
         }
         ready(self.find_row(txn, address, key).await?.ok_or_else(DynamoError::no_resource)?)
+    }
+
+    /// `find`, assuming what this node saw last, as `load_known` does; a table that is being filled counts.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn find_known(&self, txn: &Txn, address: &Address) -> Result<Option<Arc<Table>>, DynamoError> {
+        let key = row_key(address);
+        match self.known(&key) {
+            Some((version, table)) if txn.assume(Space::Meta, &key, version) => Ok(Some(table)),
+            _ => self.find_row(txn, address, key).await,
+        }
     }
 
     pub async fn find(

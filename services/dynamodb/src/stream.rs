@@ -1,13 +1,14 @@
 //! Streams of changes: how they are kept; `ListStreams`, `DescribeStream`.
 //!
 //! A record is written in the commit of its change. Its number comes from the time and orders it; a reader sees a number only
-//! once no smaller one can still be committed (`order.rs`). A stream has one shard, open from beginning to end.
+//! once no smaller one can still be committed (`order.rs` on one node, `watermark.rs` where several share a store). A stream has one shard, open from beginning to end.
 //!
 //! Source: Amazon DynamoDB Developer Guide, "Change data capture for DynamoDB Streams"; API Reference of DynamoDB Streams.
 
 pub mod order;
 pub mod read;
 pub mod readers;
+pub mod watermark;
 pub mod wire;
 
 use std::time::Duration;
@@ -20,10 +21,10 @@ use pileus_store::{Space, Stored, Txn, table as rows};
 use serde::{Deserialize, Serialize};
 
 use crate::error::DynamoError;
-use crate::item::write::Origin;
+use crate::item::write::{Origin, Sides};
 use crate::keys::{self, STREAMS};
 use crate::table::schema::KeySchema;
-use crate::table::{Address, StreamSettings};
+use crate::table::{Address, Record, StreamSettings};
 use crate::value::{Item, encode_item, item_size};
 
 /// How long records are kept.
@@ -70,6 +71,9 @@ impl View {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StreamRow {
     pub generation: u64,
+    /// That of the table, whose watermark is the stream's.
+    #[serde(default)]
+    pub table: u64,
     pub view: View,
     pub schema: KeySchema,
     /// Milliseconds since 1970.
@@ -109,13 +113,14 @@ pub fn open(
     txn: &Txn,
     address: &Address,
     settings: &StreamSettings,
-    schema: &KeySchema,
+    record: &Record,
     now: i64,
 ) -> Result<(), DynamoError> {
     let row = StreamRow {
         generation: settings.generation,
+        table: record.generation,
         view: settings.view,
-        schema: schema.clone(),
+        schema: record.schema.clone(),
         created_at: now,
         closed_at: None,
     };
@@ -134,42 +139,41 @@ pub async fn close(txn: &Txn, address: &Address, label: &str, now: i64) -> Resul
 
 /// What happened to an item.
 pub struct Change<'a> {
-    pub old: Option<&'a Item>,
-    pub new: Option<&'a Item>,
+    pub sides: &'a Sides<'a>,
     pub origin: Origin,
     pub now: Timestamp,
 }
 
-/// Adds the record of a change, if it is one: writing what is there already is none.
+/// Adds the record of a change under a generation: of a stream, or of a table's point-in-time recovery.
 pub fn append(
     txn: &Txn,
-    settings: &StreamSettings,
+    generation: u64,
+    view: View,
     schema: &KeySchema,
     change: &Change<'_>,
-    number: impl FnOnce() -> u64,
+    number: u64,
 ) -> Result<(), DynamoError> {
-    let (event, some) = match (change.old, change.new) {
+    let Sides { old, new } = *change.sides;
+    let (event, (some, _)) = match (old, new) {
         (None, Some(new)) => ("INSERT", new),
-        (Some(old), Some(new)) if old != new => ("MODIFY", new),
+        (Some(_), Some(new)) => ("MODIFY", new),
         (Some(old), None) => ("REMOVE", old),
-        _ => return Ok(()),
+        (None, None) => return Ok(()),
     };
     let keys = schema.pick(some);
-    let old = change.old.filter(|_| settings.view.has_old());
-    let new = change.new.filter(|_| settings.view.has_new());
-    let size = item_size(&keys) + old.map_or(0, item_size) + new.map_or(0, item_size);
+    let (old, new) = (old.filter(|_| view.has_old()), new.filter(|_| view.has_new()));
+    let size_of = |side: Option<(&Item, &Bytes)>| side.map_or(0, |(item, _)| item_size(item));
     let row = ChangeRow {
         event: event.to_owned(),
         at: change.now.as_millis(),
-        keys: encode_item(&keys),
-        old: old.map(encode_item),
-        new: new.map(encode_item),
-        size: size as u64,
+        size: (item_size(&keys) + size_of(old) + size_of(new)) as u64,
+        keys: encode_item(&keys, None),
+        old: old.map(|(_, bytes)| bytes.clone()),
+        new: new.map(|(_, bytes)| bytes.clone()),
         is_expiry: change.origin == Origin::Expiry,
     };
-    let number = number();
-    txn.put(Space::Log, keys::record(settings.generation, number), rows::encode(&row)?);
-    txn.notify(keys::record(settings.generation, 0).slice(..10));
+    txn.put(Space::Log, keys::record(generation, number), rows::encode(&row)?);
+    txn.notify(keys::record(generation, 0).slice(..10));
     Ok(())
 }
 

@@ -21,7 +21,9 @@ use pileus_platform::Cx;
 use pileus_store::{KeyRange, Stored, Txn};
 use serde::{Deserialize, Serialize};
 
+use crate::backup;
 use crate::error::DynamoError;
+use crate::global;
 use crate::keys::{self, Place, TABLES, TRASH, Trash, WORK};
 use crate::state::Dynamo;
 use crate::stream;
@@ -192,8 +194,9 @@ pub struct ResourcePolicyText {
 /// Where a restored table came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restore {
-    /// ARNs.
+    /// ARN; empty for another moment of a table, or an import.
     pub backup: String,
+    /// ARN; empty for an import.
     pub table: String,
     /// Milliseconds since 1970.
     pub at: i64,
@@ -229,9 +232,56 @@ pub struct Record {
     pub policy: Option<ResourcePolicyText>,
     #[serde(default)]
     pub restore: Option<Restore>,
+    /// Set while point-in-time recovery is on.
+    #[serde(default)]
+    pub recovery: Option<Recovery>,
+    /// Generations under which changes are recorded while backups are made.
+    #[serde(default)]
+    pub recordings: Vec<u64>,
+    /// The other members of a global table.
+    #[serde(default)]
+    pub replicas: Vec<Replica>,
+    /// Where its items come from, until all are there: the region of another replica, or the ARN of an import.
+    #[serde(default)]
+    pub filled_from: Option<String>,
+    /// `2019.11.21` or `2017.11.29`
+    #[serde(default)]
+    pub global_version: Option<String>,
 }
 
 impl Stored for Record {}
+
+impl Record {
+    /// Whether changes leave records, and so have numbers.
+    pub fn keeps_changes(&self) -> bool {
+        self.stream.is_some() || self.recovery.is_some() || !self.recordings.is_empty()
+    }
+}
+
+/// Point-in-time recovery of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// Under which the changes are kept.
+    pub generation: u64,
+    /// When it was switched on: milliseconds since 1970.
+    pub since: i64,
+    /// How long changes are kept, 1 to 35.
+    pub days: u32,
+}
+
+/// Another member of a global table, as this one knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    pub region: String,
+    /// Until it has all items.
+    pub is_filling: bool,
+    #[serde(default)]
+    pub read_override: Option<u64>,
+    #[serde(default)]
+    pub on_demand_read_override: Option<i64>,
+    #[serde(default)]
+    pub class: Option<String>,
+}
 
 /// A table as operations see it.
 #[derive(Debug)]
@@ -270,9 +320,10 @@ impl Table {
         }
     }
 
-    /// Whether items are still on their way out of a backup.
+    /// Whether items are still on their way out of a backup, a file or another replica.
     pub fn is_restoring(&self) -> bool {
         self.record.restore.as_ref().is_some_and(|restore| restore.is_running)
+            || self.record.filled_from.is_some()
     }
 
     pub fn is_backfilling(&self) -> bool {
@@ -330,7 +381,7 @@ pub async fn delete_table(
     input: api::DeleteTableInput,
 ) -> Result<api::DeleteTableOutput, DynamoError> {
     let address = &Address::parse(cx, &input.table_name.unwrap_or_default())?;
-    let (dynamo, now) = (cx.state::<Dynamo>(), cx.now().as_millis());
+    let dynamo = cx.state::<Dynamo>();
     let table = cx
         .transact(|txn| async move {
             let table = dynamo.load_named(&txn, address).await?;
@@ -345,21 +396,39 @@ pub async fn delete_table(
             if table.record.indexes.iter().any(|index| index.is_backfilling) {
                 return Err(in_use(&address.name, "Attempting to delete a table while an index is being created"));
             }
-            TABLES.delete(&txn, &address.key());
-            WORK.delete(&txn, &address.key());
-            discard(&txn, table.record.generation)?;
-            for index in &table.record.indexes {
-                discard(&txn, index.generation)?;
-            }
-            if let Some(stream) = &table.record.stream {
-                stream::close(&txn, address, &stream.label, now).await?;
-            }
+            global::leave(&txn, dynamo, address, &table.record).await?;
+            remove(cx, &txn, &table).await?;
             Ok(table)
         })
         .await?;
     let counts = count::Counts::default();
     let description = describe::describe(&table, &counts, describe::Moment::Deleting);
     Ok(api::DeleteTableOutput { table_description: Some(description) })
+}
+
+/// Removes a table's row, and leaves the rest to the sweeper; with point-in-time recovery, a backup stays.
+///
+/// # Errors
+/// Of the store.
+pub async fn remove(cx: &Cx, txn: &Txn, table: &Table) -> Result<(), DynamoError> {
+    let (address, mut record) = (&table.address, table.record.clone());
+    TABLES.delete(txn, &address.key());
+    WORK.delete(txn, &address.key());
+    match record.recovery.is_some() {
+        true => {
+            recovery::end(txn, &mut record)?;
+            backup::keep_deleted(txn, address, &record, cx.now(), &cx.ids().hex(8))?;
+        }
+        false => discard(txn, record.generation)?,
+    }
+    for index in &record.indexes {
+        discard(txn, index.generation)?;
+    }
+    global::legacy::forget(txn, address).await?;
+    match &record.stream {
+        Some(stream) => stream::close(txn, address, &stream.label, cx.now().as_millis()).await,
+        None => Ok(()),
+    }
 }
 
 /// `ResourceInUseException`

@@ -16,6 +16,7 @@ use crate::expression::update::{Expr, Update};
 use crate::item::write::{self, Action, Applied, Change, Origin, Run};
 use crate::keys;
 use crate::state::Dynamo;
+use crate::stream::read::is_alone;
 use crate::stream::{ChangeRow, View};
 use crate::table::schema::tests::schema;
 use crate::table::schema::{KeyAttribute, KeySchema, ScalarKind};
@@ -89,6 +90,11 @@ fn table() -> Table {
         class_changed_at: None,
         policy: None,
         restore: None,
+        recovery: None,
+        recordings: Vec::new(),
+        replicas: Vec::new(),
+        filled_from: None,
+        global_version: None,
     };
     Table { address, record, policy: None }
 }
@@ -120,7 +126,13 @@ impl World {
             .store
             .transact(|txn| async move {
                 held.restart();
-                let run = Run { now: T0, ticket: held, origin: Origin::Caller };
+                let run = Run {
+                    dynamo: &self.dynamo,
+                    now: T0,
+                    ticket: held,
+                    origin: Origin::Caller,
+                    is_shared: !is_alone(&self.store),
+                };
                 write::apply(&txn, &run, &self.table, change).await
             })
             .await;

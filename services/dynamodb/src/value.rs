@@ -301,15 +301,30 @@ pub fn check_depth(item: &Item) -> Result<(), DynamoError> {
     if item.values().any(|value| value.depth() > MAX_DEPTH) { invalid(TOO_DEEP) } else { Ok(()) }
 }
 
-/// The format that is written now.
-const FORMAT: u8 = 1;
+const PLAIN: u8 = 1;
+/// With the number of the last change before the attributes.
+const NUMBERED: u8 = 2;
 
-/// An item as it is stored.
-pub fn encode_item(item: &Item) -> Bytes {
-    let mut out = Vec::with_capacity(item_size(item) + item.len() * 8 + 8);
-    out.push(FORMAT);
+/// An item as it is stored; `number`: of the change that made it so, where changes are kept.
+pub fn encode_item(item: &Item, number: Option<u64>) -> Bytes {
+    let mut out = Vec::with_capacity(item_size(item) + item.len() * 8 + 16);
+    match number {
+        None => out.push(PLAIN),
+        Some(number) => {
+            out.push(NUMBERED);
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+    }
     encode_map(item, &mut out);
     out.into()
+}
+
+/// The number of the change that made a stored item; zero if none was kept.
+pub fn item_number(bytes: &[u8]) -> u64 {
+    match bytes.split_first() {
+        Some((&NUMBERED, rest)) => rest.first_chunk().map_or(0, |number| u64::from_be_bytes(*number)),
+        _ => 0,
+    }
 }
 
 /// Reads what [`encode_item`] wrote.
@@ -318,9 +333,12 @@ pub fn encode_item(item: &Item) -> Bytes {
 /// Other bytes: a damaged store.
 pub fn decode_item(bytes: &[u8]) -> Result<Item, DynamoError> {
     let damaged = || DynamoError::corrupt("an item is unreadable");
-    let (format, mut rest) = bytes.split_first().ok_or_else(damaged)?;
-    let item = decode_map(&mut rest).filter(|_| *format == FORMAT && rest.is_empty());
-    item.ok_or_else(damaged)
+    let mut rest = match bytes.split_first() {
+        Some((&PLAIN, rest)) => rest,
+        Some((&NUMBERED, rest)) => rest.get(8..).ok_or_else(damaged)?,
+        _ => return Err(damaged()),
+    };
+    decode_map(&mut rest).filter(|_| rest.is_empty()).ok_or_else(damaged)
 }
 
 fn encode_map(map: &Item, out: &mut Vec<u8>) {
@@ -490,7 +508,9 @@ pub mod tests {
         fn a_value_survives_the_wire_and_the_store(value in any_value()) {
             prop_assert_eq!(&Value::from_wire(value.to_wire()).unwrap(), &value);
             let item = item(&[("a", value.clone()), ("b", value)]);
-            prop_assert_eq!(decode_item(&encode_item(&item)).unwrap(), item);
+            prop_assert_eq!(&decode_item(&encode_item(&item, None)).unwrap(), &item);
+            let numbered = encode_item(&item, Some(7));
+            prop_assert_eq!((decode_item(&numbered).unwrap(), item_number(&numbered)), (item, 7));
         }
 
         #[test]

@@ -1,23 +1,18 @@
-//! Copies of all items of a generation: into a backup, or out of one into a table, with the entries of its indexes. A copy
-//! that is cut off begins again; what is written twice is the same.
+//! Copies of all items of a generation: into a backup, or into a table, with the entries of its indexes. A copy that is cut
+//! off begins again; what is written twice is the same.
 
-use bytes::Bytes;
-use pileus_store::{Batch, Durability, Entry, Lease, Space, Store, Stored, Txn};
+use pileus_platform::Platform;
+use pileus_store::{Lease, Space, Store, Stored, Txn};
 use serde::{Deserialize, Serialize};
 
 use crate::backup::BackupRow;
+use crate::backup::snapshot::{self, Undo, Way};
 use crate::error::DynamoError;
-use crate::item::write;
 use crate::keys::{self, BACKUPS, BackupKey, COPIES, TABLES};
-use crate::table::{Address, Record, Restore, Table};
-use crate::value::{decode_item, encode_item, item_size};
+use crate::table::{self, Address, Record, Restore, Table};
+use crate::value::{decode_item, item_size};
 
-const PAGE: usize = 100;
-/// Bytes and keys of one write.
-const MAX_BYTES: usize = 2 << 20;
-const MAX_KEYS: usize = 500;
-/// Of a key of an item: the tag and the generation.
-const PREFIX: usize = 10;
+const PAGE: usize = 500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Goal {
@@ -31,9 +26,18 @@ pub struct Copy {
     pub from: u64,
     pub into: u64,
     pub goal: Goal,
+    #[serde(default)]
+    pub undo: Option<Undo>,
 }
 
 impl Stored for Copy {}
+
+impl Copy {
+    /// Whether a generation must stay until the copy is made.
+    pub fn needs(&self, generation: u64) -> bool {
+        self.from == generation || self.undo.is_some_and(|undo| undo.history == generation)
+    }
+}
 
 /// Leaves a copy to the back-filler.
 pub fn begin(txn: &Txn, key: &BackupKey, copy: &Copy) -> Result<(), DynamoError> {
@@ -43,22 +47,37 @@ pub fn begin(txn: &Txn, key: &BackupKey, copy: &Copy) -> Result<(), DynamoError>
 }
 
 /// Carries out all copies that wait.
-pub async fn run(store: &Store, lease: &Lease) -> Result<(), DynamoError> {
-    for (key, copy) in COPIES.scan(store, &COPIES.all(), 1_000).await?.rows {
+pub async fn run(platform: &Platform, lease: &Lease) -> Result<(), DynamoError> {
+    for (key, copy) in COPIES.scan(platform.store(), &COPIES.all(), 1_000).await?.rows {
         match copy.goal {
-            Goal::Backup => into_backup(store, lease, &key, &copy).await?,
-            Goal::Table => into_table(store, lease, &key, &copy).await?,
+            Goal::Backup => into_backup(platform, lease, &key, &copy).await?,
+            Goal::Table => into_table(platform, lease, &key, &copy).await?,
         }
     }
     Ok(())
 }
 
-async fn into_backup(store: &Store, lease: &Lease, key: &BackupKey, copy: &Copy) -> Result<(), DynamoError> {
-    let (items, bytes) = copy_rows(store, lease, copy, None).await?;
+async fn into_backup(
+    platform: &Platform,
+    lease: &Lease,
+    key: &BackupKey,
+    copy: &Copy,
+) -> Result<(), DynamoError> {
+    let store = platform.store();
+    let (mut items, mut bytes) = (0, 0);
+    if let Some(row) = BACKUPS.get(store, key).await? {
+        let way = Way { from: copy.from, into: copy.into };
+        snapshot::take(platform, lease, way, &row.record.schema, copy.undo).await?;
+        (items, bytes) = weigh(store, copy.into).await?;
+    }
+    let address = &address(key);
     store
         .transact(|txn| async move {
             if let Some(row) = BACKUPS.get(&txn, key).await? {
                 BACKUPS.put(&txn, key, &BackupRow { is_available: true, items, bytes, ..row })?;
+            }
+            if let Some(undo) = copy.undo {
+                end_recording(&txn, address, copy.from, undo.history).await?;
             }
             COPIES.delete(&txn, key);
             Ok(())
@@ -66,13 +85,53 @@ async fn into_backup(store: &Store, lease: &Lease, key: &BackupKey, copy: &Copy)
         .await
 }
 
-async fn into_table(store: &Store, lease: &Lease, key: &BackupKey, copy: &Copy) -> Result<(), DynamoError> {
+/// Changes need no longer be recorded for this copy.
+async fn end_recording(
+    txn: &Txn,
+    address: &Address,
+    generation: u64,
+    history: u64,
+) -> Result<(), DynamoError> {
+    let record = TABLES.get(txn, &address.key()).await?.filter(|record| record.generation == generation);
+    if let Some(mut record) = record {
+        record.recordings.retain(|recording| *recording != history);
+        table::store(txn, address, &record)?;
+    }
+    table::discard(txn, history)
+}
+
+fn address(key: &BackupKey) -> Address {
     let (account, region, name, _) = key.clone();
-    let address = &Address { account, region, name };
+    Address { account, region, name }
+}
+
+async fn weigh(store: &Store, generation: u64) -> Result<(u64, u64), DynamoError> {
+    let (mut range, mut items, mut bytes) = (keys::items(generation), 0, 0);
+    loop {
+        let page = store.scan(Space::Items, &range, PAGE).await?;
+        let Some(last) = page.entries.last() else { return Ok((items, bytes)) };
+        range = range.after(&last.key);
+        for entry in &page.entries {
+            items += 1;
+            bytes += item_size(&decode_item(&entry.value)?) as u64;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn into_table(
+    platform: &Platform,
+    lease: &Lease,
+    key: &BackupKey,
+    copy: &Copy,
+) -> Result<(), DynamoError> {
+    let (store, address) = (platform.store(), &address(key));
     let record = TABLES.get(store, &address.key()).await?.filter(|record| record.generation == copy.into);
     if let Some(record) = record {
         let table = Table { address: address.clone(), record, policy: None };
-        copy_rows(store, lease, copy, Some(&table)).await?;
+        let way = Way { from: copy.from, into: copy.into };
+        snapshot::take(platform, lease, way, table.schema(), copy.undo).await?;
+        snapshot::make_entries(store, lease, &table).await?;
     }
     store
         .transact(|txn| async move {
@@ -85,58 +144,4 @@ async fn into_table(store: &Store, lease: &Lease, key: &BackupKey, copy: &Copy) 
             Ok(())
         })
         .await
-}
-
-/// Copies every item, and makes the entries that it has in the indexes of `table`. Returns items and bytes.
-async fn copy_rows(
-    store: &Store,
-    lease: &Lease,
-    copy: &Copy,
-    table: Option<&Table>,
-) -> Result<(u64, u64), DynamoError> {
-    let (mut range, mut items, mut bytes) = (keys::items(copy.from), 0, 0);
-    loop {
-        let page = store.scan(Space::Items, &range, PAGE).await?;
-        let Some(last) = page.entries.last() else { return Ok((items, bytes)) };
-        range = range.after(&last.key);
-        let (mut batch, mut weight) = (Batch::new(), 0);
-        for entry in &page.entries {
-            let item = decode_item(&entry.value)?;
-            items += 1;
-            bytes += item_size(&item) as u64;
-            for (space, key, value) in rows_of(entry, &item, copy.into, table) {
-                if weight + value.len() > MAX_BYTES || batch.len() >= MAX_KEYS {
-                    store.write(std::mem::take(&mut batch), Durability::Durable).await?;
-                    weight = 0;
-                }
-                weight += value.len();
-                batch = batch.put(space, key, value);
-            }
-        }
-        store.write(batch, Durability::Durable).await?;
-        if !lease.renew().await? {
-            return Err(DynamoError::corrupt("the lease of the back-filler was lost; another node goes on"));
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-/// The rows that an item becomes.
-fn rows_of(
-    entry: &Entry,
-    item: &crate::value::Item,
-    into: u64,
-    table: Option<&Table>,
-) -> Vec<(Space, Bytes, Bytes)> {
-    let mut key = keys::items(into).start.to_vec();
-    key.extend_from_slice(entry.key.get(PREFIX..).unwrap_or_default());
-    let mut rows = vec![(Space::Items, Bytes::from(key), entry.value.clone())];
-    let Some(table) = table else { return rows };
-    let Some(place) = table.schema().encode(item) else { return rows };
-    for index in &table.record.indexes {
-        if let Some((row, projected)) = write::entry(table, index, &place, Some(item)) {
-            rows.push((Space::Index, row, encode_item(&projected)));
-        }
-    }
-    rows
 }

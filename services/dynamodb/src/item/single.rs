@@ -12,6 +12,7 @@ use crate::item::request::{self, WriteParameters, check_update, shows_item};
 use crate::item::write::{self, Action, Applied, Change, Origin, Run};
 use crate::keys;
 use crate::state::Dynamo;
+use crate::stream::read::is_alone;
 use crate::table::{Address, Table};
 use crate::throttle;
 use crate::value::{Item, decode_item, item_from_wire, item_size, item_to_wire};
@@ -62,7 +63,8 @@ pub async fn run(cx: &Cx, table: &Table, change: &Change) -> Result<Applied, Dyn
         .transact(|txn| async move {
             held.restart();
             let table = dynamo.load_known(&txn, address).await?;
-            let run = Run { now, ticket: held, origin: Origin::Caller };
+            let run =
+                Run { dynamo, now, ticket: held, origin: Origin::Caller, is_shared: !is_alone(cx.store()) };
             write::apply(&txn, &run, &table, change).await
         })
         .await;

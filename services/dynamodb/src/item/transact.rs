@@ -21,6 +21,7 @@ use crate::item::token;
 use crate::item::write::{self, Action, Applied, Change, Origin, Run};
 use crate::keys;
 use crate::state::Dynamo;
+use crate::stream::read::is_alone;
 use crate::table::schema::EncodedKey;
 use crate::table::{Address, Table};
 use crate::throttle;
@@ -147,13 +148,14 @@ pub async fn run(
             {
                 return Ok(planned.iter().map(|_| Applied::default()).collect());
             }
-            let run = Run { now, ticket: held, origin: Origin::Caller };
+            let run =
+                Run { dynamo, now, ticket: held, origin: Origin::Caller, is_shared: !is_alone(cx.store()) };
             let (mut all, mut reasons, mut bytes) = (Vec::new(), Vec::new(), 0);
             for one in planned {
                 let table = dynamo.load_known(&txn, &one.table.address).await?;
                 match write::apply(&txn, &run, &table, &one.change).await {
                     Ok(applied) => {
-                        bytes += applied.new.as_ref().map_or(0, item_size);
+                        bytes += applied.size;
                         all.push(applied);
                         reasons.push(Reason::default());
                     }

@@ -1,5 +1,5 @@
-//! One change of one item: its condition, the entries of indexes, the record of the stream, the row of its expiry. All of it
-//! goes into one commit.
+//! One change of one item: its condition, the entries of indexes, the records of the stream and of point-in-time recovery, the
+//! row of its expiry, and the same in every replica of a global table. All of it goes into one commit.
 
 use bytes::Bytes;
 use pileus_core::Timestamp;
@@ -10,11 +10,13 @@ use crate::capacity::{Consumed, write_units};
 use crate::error::DynamoError;
 use crate::expression::condition::Condition;
 use crate::expression::update::Update;
+use crate::global;
 use crate::keys::{self, EXPIRIES};
+use crate::state::Dynamo;
 use crate::stream::{self, order::Ticket};
 use crate::table::schema::EncodedKey;
 use crate::table::{Index, Table};
-use crate::value::{Item, MAX_ITEM, check_depth, decode_item, encode_item, item_size};
+use crate::value::{Item, MAX_ITEM, check_depth, decode_item, encode_item, item_number, item_size};
 
 /// Who causes a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Origin {
     Caller,
     /// The item's time to live ran out.
     Expiry,
+    /// Another replica of a global table has changed.
+    Replica,
 }
 
 #[derive(Debug, Clone)]
@@ -51,15 +55,36 @@ pub struct Change {
 #[derive(Debug, Default)]
 pub struct Applied {
     pub old: Option<Item>,
+    /// What an update made.
     pub new: Option<Item>,
+    /// Bytes of the item that there is now.
+    pub size: usize,
     pub consumed: Consumed,
 }
 
 /// The moment and the numbers of one run of a transaction.
+#[derive(Clone, Copy)]
 pub struct Run<'a> {
+    pub dynamo: &'a Dynamo,
     pub now: Timestamp,
     pub ticket: &'a Ticket<'a>,
     pub origin: Origin,
+    /// Other nodes write to the store too.
+    pub is_shared: bool,
+}
+
+/// An item before and after a change, each with its stored form.
+#[derive(Default)]
+pub struct Sides<'a> {
+    pub old: Option<(&'a Item, &'a Bytes)>,
+    pub new: Option<(&'a Item, &'a Bytes)>,
+}
+
+impl Sides<'_> {
+    /// Whether anything is different afterwards.
+    pub fn differ(&self) -> bool {
+        self.old.map(|(item, _)| item) != self.new.map(|(item, _)| item)
+    }
 }
 
 /// # Errors
@@ -87,7 +112,8 @@ pub async fn apply(txn: &Txn, run: &Run<'_>, table: &Table, change: &Change) -> 
         return Err(DynamoError::no_resource());
     }
     let row = keys::item(change.generation, &change.key);
-    let old = txn.get(Space::Items, &row).await?.map(|bytes| decode_item(&bytes)).transpose()?;
+    let before = txn.get(Space::Items, &row).await?;
+    let old = before.as_ref().map(|bytes| decode_item(bytes)).transpose()?;
     if let Some(condition) = &change.condition {
         let nothing = Item::new();
         if !condition.holds(old.as_ref().unwrap_or(&nothing)) {
@@ -95,15 +121,38 @@ pub async fn apply(txn: &Txn, run: &Run<'_>, table: &Table, change: &Change) -> 
             return Err(DynamoError::ConditionalCheckFailed { item });
         }
     }
-    let new = match &change.action {
-        Action::Put(item) => Some(item.clone()),
-        Action::Delete => None,
-        Action::Check => return Ok(Applied { consumed: checked(old.as_ref()), new: None, old }),
+    let made = match &change.action {
+        Action::Check => {
+            return Ok(Applied { consumed: checked(old.as_ref()), old, ..Applied::default() });
+        }
         Action::Update(update) => Some(updated(table, update, old.as_ref(), &change.key_item)?),
+        Action::Put(_) | Action::Delete => None,
     };
-    write(txn, run, table, &change.key, row, old.as_ref(), new.as_ref()).await?;
-    let consumed = consumed(table, old.as_ref(), new.as_ref());
-    Ok(Applied { old, new, consumed })
+    let new = match &change.action {
+        Action::Put(item) => Some(item),
+        _ => made.as_ref(),
+    };
+    let floor = before.as_ref().map_or(0, |bytes| item_number(bytes));
+    let has_changed = old.as_ref() != new;
+    let number = match table.record.keeps_changes() {
+        true if has_changed => {
+            let mark = match run.is_shared {
+                true => run.dynamo.watermarks.floor(txn, change.generation).await?,
+                false => 0,
+            };
+            Some(run.ticket.draw(run.now, floor.max(mark)))
+        }
+        true => Some(floor),
+        false => None,
+    };
+    let after = new.map(|item| encode_item(item, number));
+    let sides = Sides { old: old.as_ref().zip(before.as_ref()), new: new.zip(after.as_ref()) };
+    let consumed = write(txn, run, table, &change.key, row, &sides, number).await?;
+    if !table.record.replicas.is_empty() {
+        global::replicate(txn, run, table, &change.key, sides.new, number).await?;
+    }
+    let size = new.map_or(0, item_size);
+    Ok(Applied { new: made, size, consumed, old })
 }
 
 fn checked(old: Option<&Item>) -> Consumed {
@@ -120,45 +169,68 @@ fn updated(table: &Table, update: &Update, old: Option<&Item>, key: &Item) -> Re
     Ok(new)
 }
 
-/// Writes the item, its entries, its record and its expiry.
-async fn write(
+/// Writes the item, its entries, its records and its expiry. Returns the units that this takes: of the larger of both items,
+/// and of each index whose entry changes.
+///
+/// `number`: of the records, for a table that keeps changes.
+///
+/// Source: Developer Guide, "Using Global Secondary Indexes in DynamoDB" (write capacity units).
+pub async fn write(
     txn: &Txn,
     run: &Run<'_>,
     table: &Table,
     key: &EncodedKey,
     row: Bytes,
-    old: Option<&Item>,
-    new: Option<&Item>,
-) -> Result<(), DynamoError> {
-    match new {
-        Some(item) => txn.put(Space::Items, row, encode_item(item)),
+    sides: &Sides<'_>,
+    number: Option<u64>,
+) -> Result<Consumed, DynamoError> {
+    let (old, new) = (sides.old.map(|(item, _)| item), sides.new.map(|(item, _)| item));
+    match sides.new {
+        Some((_, bytes)) => txn.put(Space::Items, row, bytes.clone()),
         None if old.is_some() => txn.delete(Space::Items, row),
         // A transaction that writes nothing need not be committed.
         None => {}
     }
+    let size = |item: Option<&Item>| item.map_or(0, item_size);
+    let mut consumed = Consumed { table: write_units(size(old).max(size(new))), ..Consumed::default() };
     for index in &table.record.indexes {
         let before = entry(table, index, key, old);
         let after = entry(table, index, key, new);
-        match (before, after) {
-            (Some((gone, _)), Some((row, item))) if gone != row => {
+        let units = match (before, after) {
+            (Some((gone, before)), Some((row, after))) if gone != row => {
                 txn.delete(Space::Index, gone);
-                txn.put(Space::Index, row, encode_item(&item));
+                txn.put(Space::Index, row, encode_item(&after, None));
+                write_units(item_size(&before)) + write_units(item_size(&after))
             }
-            (Some((_, before)), Some((row, after))) => {
-                if before != after {
-                    txn.put(Space::Index, row, encode_item(&after));
-                }
+            (Some((_, before)), Some((row, after))) if before != after => {
+                txn.put(Space::Index, row, encode_item(&after, None));
+                write_units(item_size(&before).max(item_size(&after)))
             }
-            (None, Some((row, item))) => txn.put(Space::Index, row, encode_item(&item)),
-            (Some((gone, _)), None) => txn.delete(Space::Index, gone),
-            (None, None) => {}
+            (None, Some((row, after))) => {
+                txn.put(Space::Index, row, encode_item(&after, None));
+                write_units(item_size(&after))
+            }
+            (Some((gone, before)), None) => {
+                txn.delete(Space::Index, gone);
+                write_units(item_size(&before))
+            }
+            _ => 0.0,
+        };
+        consumed.add_index(&index.name, units);
+    }
+    if let Some(number) = number.filter(|_| sides.differ()) {
+        let change = stream::Change { sides, origin: run.origin, now: run.now };
+        if let Some(settings) = &table.record.stream {
+            stream::append(txn, settings.generation, settings.view, table.schema(), &change, number)?;
+        }
+        let recovery = table.record.recovery.as_ref().map(|recovery| &recovery.generation);
+        for generation in recovery.into_iter().chain(&table.record.recordings) {
+            let view = stream::View::NewAndOldImages;
+            stream::append(txn, *generation, view, table.schema(), &change, number)?;
         }
     }
-    if let Some(settings) = &table.record.stream {
-        let change = stream::Change { old, new, origin: run.origin, now: run.now };
-        stream::append(txn, settings, table.schema(), &change, || run.ticket.draw(run.now))?;
-    }
-    write_expiry(txn, table, key, old, new).await
+    write_expiry(txn, table, key, old, new).await?;
+    Ok(consumed)
 }
 
 /// The entry that an item has in an index, if it has one.
@@ -208,32 +280,8 @@ pub fn add_expiry(
 ) -> Result<(), DynamoError> {
     let id = expiry_id(table.record.generation, key);
     let arn = table.address.arn();
-    let payload = encode_item(&table.schema().pick(item));
+    let payload = encode_item(&table.schema().pick(item), None);
     let due = Timestamp::from_secs(seconds);
     let job = NewJob { kind: EXPIRE, id: &id, due, destination: arn.as_str(), payload: &payload };
     Ok(EXPIRIES.add(txn, &job)?)
-}
-
-/// Units of a write: of the larger of both items, and of each index whose entry changes.
-///
-/// Source: Developer Guide, "Using Global Secondary Indexes in DynamoDB" (write capacity units).
-fn consumed(table: &Table, old: Option<&Item>, new: Option<&Item>) -> Consumed {
-    let size = |item: Option<&Item>| item.map_or(0, item_size);
-    let mut consumed = Consumed { table: write_units(size(old).max(size(new))), ..Consumed::default() };
-    for index in &table.record.indexes {
-        let project = |item: Option<&Item>| item.and_then(|item| index.project(table.schema(), item));
-        let units = match (project(old), project(new)) {
-            (None, None) => 0.0,
-            (Some(one), None) | (None, Some(one)) => write_units(item_size(&one)),
-            (Some(before), Some(after)) if index.schema.pick(&before) != index.schema.pick(&after) => {
-                write_units(item_size(&before)) + write_units(item_size(&after))
-            }
-            (Some(before), Some(after)) if before != after => {
-                write_units(item_size(&before).max(item_size(&after)))
-            }
-            _ => 0.0,
-        };
-        consumed.add_index(&index.name, units);
-    }
-    consumed
 }

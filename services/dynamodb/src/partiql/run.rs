@@ -331,7 +331,7 @@ pub async fn execute_statement(
     let wanted = input.return_consumed_capacity.as_deref();
     Ok(api::ExecuteStatementOutput {
         items: Some(to_wire(&outcome.items)),
-        next_token: outcome.last.as_ref().map(|last| URL_SAFE_NO_PAD.encode(encode_item(last))),
+        next_token: outcome.last.as_ref().map(|last| URL_SAFE_NO_PAD.encode(encode_item(last, None))),
         consumed_capacity: capacity::report(wanted, &outcome.table, &name, &outcome.consumed, None),
         last_evaluated_key: outcome.last.as_ref().map(item_to_wire),
     })

@@ -11,8 +11,6 @@ use pileus_core::Timestamp;
 
 /// A request that was cut off may still commit for this long.
 const ABANDONED: Duration = Duration::from_secs(10);
-/// How far behind the present another node's records are taken to be complete.
-const OTHER_NODES: u64 = 2_000_000_000;
 
 /// The numbers of this node.
 #[derive(Debug, Default)]
@@ -52,16 +50,15 @@ impl Order {
         Ticket { order: self, monotonic, drawn: Mutex::default() }
     }
 
-    /// Records below this number are complete. `is_alone`: no other node writes to the store.
-    pub fn horizon(&self, now: Timestamp, monotonic: Duration, is_alone: bool) -> u64 {
+    /// Records of this node below this number are complete.
+    pub fn horizon(&self, now: Timestamp, monotonic: Duration) -> u64 {
         let mut numbers = self.numbers();
         numbers.abandoned.retain(|(until, _)| *until > monotonic);
         // Whatever is drawn from now on is greater.
         numbers.last = numbers.last.max(nanos(now));
         let abandoned = numbers.abandoned.iter().map(|(_, number)| *number).min();
         let own = numbers.in_flight.first().copied().into_iter().chain(abandoned).min();
-        let own = own.unwrap_or(numbers.last + 1);
-        if is_alone { own } else { own.min(nanos(now).saturating_sub(OTHER_NODES)) }
+        own.unwrap_or(numbers.last + 1)
     }
 }
 
@@ -75,10 +72,11 @@ impl Ticket<'_> {
         });
     }
 
-    /// A number greater than all before.
-    pub fn draw(&self, now: Timestamp) -> u64 {
+    /// A number greater than all before, and than `floor`: the item's last one, which another node may have drawn by a clock
+    /// that is ahead.
+    pub fn draw(&self, now: Timestamp, floor: u64) -> u64 {
         let mut numbers = self.order.numbers();
-        let number = nanos(now).max(numbers.last + 1);
+        let number = nanos(now).max(numbers.last + 1).max(floor.saturating_add(1));
         numbers.last = number;
         numbers.in_flight.insert(number);
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner).push(number);
@@ -112,28 +110,28 @@ mod tests {
     fn a_number_is_shown_once_no_smaller_one_is_in_flight() {
         let order = Order::default();
         let (first, second) = (order.ticket(Duration::ZERO), order.ticket(Duration::ZERO));
-        let (a, b) = (first.draw(T0), second.draw(T0));
+        let (a, b) = (first.draw(T0, 0), second.draw(T0, 0));
         assert!(a < b);
         second.finish();
-        assert_eq!(order.horizon(T0, Duration::ZERO, true), a);
+        assert_eq!(order.horizon(T0, Duration::ZERO), a);
         first.restart();
-        let c = first.draw(T0);
+        let c = first.draw(T0, 0);
         assert!(c > b);
-        assert_eq!(order.horizon(T0, Duration::ZERO, true), c);
+        assert_eq!(order.horizon(T0, Duration::ZERO), c);
         first.finish();
-        let horizon = order.horizon(T0, Duration::ZERO, true);
+        let horizon = order.horizon(T0, Duration::ZERO);
         assert!(horizon > c);
         let later = order.ticket(Duration::ZERO);
-        assert!(later.draw(T0) >= horizon);
+        assert!(later.draw(T0, 0) >= horizon);
     }
 
     #[test]
     fn a_request_that_was_cut_off_holds_readers_back_for_a_while() {
         let order = Order::default();
         let ticket = order.ticket(Duration::from_secs(1));
-        let number = ticket.draw(T0);
+        let number = ticket.draw(T0, 0);
         drop(ticket);
-        assert_eq!(order.horizon(T0, Duration::from_secs(2), true), number);
-        assert!(order.horizon(T0, Duration::from_secs(12), true) > number);
+        assert_eq!(order.horizon(T0, Duration::from_secs(2)), number);
+        assert!(order.horizon(T0, Duration::from_secs(12)) > number);
     }
 }

@@ -7,12 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pileus_api_dynamodbstreams as api;
 use pileus_core::Timestamp;
 use pileus_platform::{Cx, LimitsProfile};
-use pileus_store::{Space, table as rows};
+use pileus_store::{KeyRange, Space, Store, table as rows};
 
 use crate::error::DynamoError;
 use crate::keys;
 use crate::state::Dynamo;
 use crate::stream::order::number_at;
+use crate::stream::watermark;
 use crate::stream::{ChangeRow, RETENTION, Stream, sequence_number, wire};
 use crate::value::decode_item;
 
@@ -32,9 +33,43 @@ pub async fn last_number(cx: &Cx, stream: &Stream) -> Result<Option<u64>, Dynamo
     Ok(page.entries.first().and_then(|entry| keys::record_number(&entry.key)))
 }
 
-fn horizon(cx: &Cx) -> u64 {
-    let is_alone = matches!(cx.store().kv().name(), "memory" | "fjall" | "redb");
-    cx.state::<Dynamo>().order.horizon(cx.clock().now(), cx.clock().monotonic(), is_alone)
+/// Whether no other node writes to the store.
+pub fn is_alone(store: &Store) -> bool {
+    store.kv().shared_time().is_none()
+}
+
+/// A number below which everything is committed, and above which everything that is written from now on is.
+async fn present(cx: &Cx, stream: &Stream) -> Result<u64, DynamoError> {
+    if is_alone(cx.store()) {
+        return Ok(own_horizon(cx));
+    }
+    let last = last_number(cx, stream).await?.unwrap_or(0).max(number_at(cx.clock().now()));
+    watermark::raise(cx.store(), stream.row.table, last).await?;
+    Ok(last + 1)
+}
+
+fn own_horizon(cx: &Cx) -> u64 {
+    cx.state::<Dynamo>().order.horizon(cx.clock().now(), cx.clock().monotonic())
+}
+
+/// The part of `range` that is complete.
+async fn complete(cx: &Cx, stream: &Stream, range: KeyRange) -> Result<KeyRange, DynamoError> {
+    let generation = stream.row.generation;
+    if is_alone(cx.store()) {
+        // Before the scan: what is committed meanwhile has greater numbers.
+        return Ok(range.before(&keys::record(generation, own_horizon(cx))));
+    }
+    let mut known = watermark::get(cx.store(), stream.row.table).await?;
+    let beyond = range.clone().starting_at(keys::record(generation, known.saturating_add(1)));
+    let newest = match beyond.is_empty() {
+        true => None,
+        false => cx.store().scan_backward(Space::Log, &beyond, 1).await?.entries.pop(),
+    };
+    if let Some(newest) = newest.and_then(|entry| keys::record_number(&entry.key)) {
+        watermark::raise(cx.store(), stream.row.table, newest).await?;
+        known = newest;
+    }
+    Ok(range.before(&keys::record(generation, known.saturating_add(1))))
 }
 
 /// `GetShardIterator`
@@ -65,7 +100,7 @@ pub async fn get_shard_iterator(
     };
     let position = match input.shard_iterator_type.as_deref().unwrap_or_default() {
         "TRIM_HORIZON" => first,
-        "LATEST" => horizon(cx),
+        "LATEST" => present(cx, &stream).await?,
         "AT_SEQUENCE_NUMBER" => sequence()?,
         "AFTER_SEQUENCE_NUMBER" => sequence()?.saturating_add(1),
         _ => {
@@ -119,13 +154,10 @@ pub async fn get_records(cx: &Cx, input: api::GetRecordsInput) -> Result<api::Ge
     if cx.limits() == LimitsProfile::Aws {
         cx.state::<Dynamo>().readers.admit(cx.now().as_secs(), stream.row.generation)?;
     }
-    // Before the scan: what is committed meanwhile has greater numbers.
-    let horizon = horizon(cx);
     let generation = stream.row.generation;
     let mut next = position.max(first_number(&stream, cx.now()));
-    let mut range = keys::records(generation)
-        .starting_at(keys::record(generation, next))
-        .before(&keys::record(generation, horizon));
+    let range = keys::records(generation).starting_at(keys::record(generation, next));
+    let mut range = complete(cx, &stream, range).await?;
     let (mut records, mut bytes, mut more) = (Vec::new(), 0, true);
     while more && records.len() < limit as usize && bytes < MAX_BYTES {
         let want = PAGE.min(limit as usize - records.len());

@@ -49,7 +49,7 @@ pub async fn create_table(
             return Err(table::in_use(&address.name, "Table already exists"));
         }
         if let Some(settings) = &record.stream {
-            stream::open(&txn, address, settings, &record.schema, record.created_at)?;
+            stream::open(&txn, address, settings, record, record.created_at)?;
         }
         TABLES.put(&txn, &address.key(), record)?;
         Ok(())
@@ -100,6 +100,11 @@ fn read(cx: &Cx, input: &api::CreateTableInput) -> Result<Record, DynamoError> {
         class,
         policy: None,
         restore: None,
+        recovery: None,
+        recordings: Vec::new(),
+        replicas: Vec::new(),
+        filled_from: None,
+        global_version: None,
     })
 }
 

@@ -3,6 +3,7 @@
 use pileus_api_dynamodb as api;
 use pileus_core::Timestamp;
 
+use crate::global;
 use crate::table::count::Counts;
 use crate::table::schema::KeySchema;
 use crate::table::{Index, OnDemandLimits, Projection, Table, Throughput};
@@ -26,7 +27,7 @@ pub fn key_schema(schema: &KeySchema) -> Vec<api::KeySchemaElement> {
     std::iter::once(partition).chain(sort).collect()
 }
 
-fn projection(projection: &Projection) -> api::Projection {
+pub fn projection(projection: &Projection) -> api::Projection {
     let (kind, names) = match projection {
         Projection::All => ("ALL", None),
         Projection::KeysOnly => ("KEYS_ONLY", None),
@@ -45,7 +46,7 @@ fn throughput(throughput: &Throughput) -> api::ProvisionedThroughputDescription 
     }
 }
 
-fn on_demand(limits: &OnDemandLimits) -> Option<api::OnDemandThroughput> {
+pub fn on_demand(limits: &OnDemandLimits) -> Option<api::OnDemandThroughput> {
     (limits.read.is_some() || limits.write.is_some()).then(|| api::OnDemandThroughput {
         max_read_request_units: Some(limits.read.unwrap_or(-1)),
         max_write_request_units: Some(limits.write.unwrap_or(-1)),
@@ -127,11 +128,13 @@ pub fn describe(table: &Table, counts: &Counts, moment: Moment) -> api::TableDes
             last_update_date_time: record.class_changed_at.map(Timestamp::from_millis),
         }),
         restore_summary: record.restore.as_ref().map(|restore| api::RestoreSummary {
-            source_backup_arn: Some(restore.backup.clone()),
+            source_backup_arn: Some(restore.backup.clone()).filter(|arn| !arn.is_empty()),
             source_table_arn: Some(restore.table.clone()),
             restore_date_time: Some(Timestamp::from_millis(restore.at)),
             restore_in_progress: Some(restore.is_running),
         }),
+        replicas: global::describe(table, moment),
+        global_table_version: record.global_version.clone().filter(|_| !record.replicas.is_empty()),
         deletion_protection_enabled: Some(record.is_protected),
         on_demand_throughput: on_demand(&record.on_demand),
         warm_throughput: Some(api::TableWarmThroughputDescription {

@@ -6,6 +6,7 @@ use pileus_api_dynamodb as api;
 use pileus_platform::Cx;
 
 use crate::error::DynamoError;
+use crate::global;
 use crate::state::Dynamo;
 use crate::table::{self, Address, TimeToLive};
 
@@ -35,6 +36,7 @@ pub async fn update_time_to_live(
                 table::backfill(&txn, address)?;
             }
         }
+        global::sync(&**cx.rng(), &txn, dynamo, address, &record).await?;
         table::store(&txn, address, &record)
     })
     .await?;

@@ -7,6 +7,7 @@ use pileus_platform::Cx;
 use pileus_store::Txn;
 
 use crate::error::DynamoError;
+use crate::global;
 use crate::state::Dynamo;
 use crate::stream;
 use crate::table::create::{
@@ -36,6 +37,7 @@ pub async fn update_table(
                     "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification or ReplicaUpdates is required",
                 ));
             }
+            global::sync(&**cx.rng(), &txn, dynamo, address, &record).await?;
             table::store(&txn, address, &record)?;
             Ok(Table { address: address.clone(), record, policy: None })
         })
@@ -47,8 +49,10 @@ pub async fn update_table(
 
 fn refuse_unsupported(input: &api::UpdateTableInput) -> Result<(), DynamoError> {
     let refused = [
-        ("ReplicaUpdates (global tables)", input.replica_updates.is_some()),
-        ("MultiRegionConsistency", input.multi_region_consistency.is_some()),
+        (
+            "MultiRegionConsistency STRONG",
+            input.multi_region_consistency.as_ref().is_some_and(|wanted| wanted != "EVENTUAL"),
+        ),
         ("GlobalTableWitnessUpdates", input.global_table_witness_updates.is_some()),
         ("GlobalTableSettingsReplicationMode", input.global_table_settings_replication_mode.is_some()),
         ("DisassociationProtectionEnabled", input.disassociation_protection_enabled.is_some()),
@@ -88,6 +92,10 @@ async fn change(
     }
     changed |= change_stream(cx, txn, address, record, input, now).await?;
     changed |= change_indexes(cx, txn, address, record, input, now)?;
+    if let Some(updates) = &input.replica_updates {
+        global::update::change(cx, txn, address, record, updates).await?;
+        changed = true;
+    }
     Ok(changed)
 }
 
@@ -163,11 +171,15 @@ async fn change_stream(
             "Table has no stream to disable: TableName: ".to_owned() + &address.name,
         )),
         (Some(new), None) => {
-            stream::open(txn, address, &new, &record.schema, now)?;
+            stream::open(txn, address, &new, record, now)?;
             record.latest_stream = Some(new.label.clone());
             record.stream = Some(new);
             Ok(true)
         }
+        (None, Some(_)) if !record.replicas.is_empty() => Err(DynamoError::validation(
+            "The stream of a table that is part of a global table cannot be disabled: TableName: ".to_owned()
+                + &address.name,
+        )),
         (None, Some(old)) => {
             stream::close(txn, address, &old.label, now).await?;
             Ok(true)
