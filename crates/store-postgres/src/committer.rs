@@ -68,6 +68,8 @@ impl Committer {
         let mut expected = 0;
         while let Some(first) = self.requests.recv().await {
             self.gather(first, expected, &mut batch).await;
+            // Who has lost most often goes first.
+            batch.sort_by_key(|request| std::cmp::Reverse(request.commit.seniority.losses));
             expected = batch.len();
             self.commit_batch(&mut batch).await;
         }

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::committer::{Committer, Request, register};
 use crate::error::{explain, unavailable};
+use crate::gather::Gatherer;
 use crate::pool::{Pools, connection, retrying};
 use crate::read::{Present, Snapshot};
 use crate::schema;
@@ -91,7 +92,10 @@ impl Postgres {
         let listener = Listener { settings, node, topics: topics.clone(), notifier: notifier.clone(), rng };
         tokio::spawn(listener.run(stop.subscribe()));
         Ok(Postgres {
-            present: Present(pools.reads.clone()),
+            present: Present {
+                pool: pools.reads.clone(),
+                gatherer: Gatherer::new(pools.reads.clone(), Handle::current()),
+            },
             pools,
             topics,
             notifier,
@@ -135,6 +139,11 @@ async fn party(connection: &deadpool_postgres::Object) -> Result<i64, StoreError
 impl Kv for Postgres {
     fn snapshot(&self) -> Result<Arc<dyn Read>, StoreError> {
         Ok(Arc::new(Snapshot::new(self.pools.snapshots.clone(), self.handle.clone())))
+    }
+
+    fn transaction_view(&self) -> Result<Arc<dyn Read>, StoreError> {
+        let (pool, handle) = (self.pools.snapshots.clone(), self.handle.clone());
+        Ok(Arc::new(Snapshot::of_transaction(pool, handle, self.present.gatherer.clone())))
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Outcome, StoreError>> {

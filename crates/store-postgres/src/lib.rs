@@ -4,6 +4,7 @@
 //! |----------------|-----------------------------------------------------------------------------------|
 //! | `engine.rs`    | `Kv` over a database                                                               |
 //! | `read.rs`      | reads and snapshots                                                                |
+//! | `gather.rs`    | reads that come together, as one statement                                         |
 //! | `committer.rs` | group commit: tasks that take what is queued, and repeat it until it is done        |
 //! | `batch.rs`     | one batch as one transaction of the database                                       |
 //! | `plan.rs`      | what a batch locks, accepts and writes: pure                                        |
@@ -52,6 +53,7 @@ mod batch;
 mod committer;
 mod engine;
 mod error;
+mod gather;
 mod guard;
 mod plan;
 mod pool;

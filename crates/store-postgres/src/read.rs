@@ -1,4 +1,7 @@
 //! Reads: of this moment, and of the moment of a snapshot.
+//!
+//! Most transactions read one key. Theirs needs no transaction of the database: it is read as any other (`gather.rs`), and only
+//! the second read pins a moment, in which the first is read again.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,7 +14,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio_postgres::{Error, Row};
 
-use crate::error::unavailable;
+use crate::error::{Kind, kind, unavailable};
+use crate::gather::Gatherer;
 use crate::pool::retrying;
 use crate::sql::{self, Parameter, Step, pipeline};
 
@@ -130,22 +134,39 @@ fn page(rows: Vec<Row>, limit: i64, wanted: usize) -> Page {
 /// Where statements are run.
 trait Runs: Send + Sync {
     fn run<'a>(&'a self, select: Select<'a>) -> BoxFuture<'a, Result<Vec<Row>, StoreError>>;
+
+    fn get_one<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>>;
 }
 
-async fn get(runs: &impl Runs, space: Space, key: &[u8]) -> Result<Found, StoreError> {
-    let rows = runs.run(Select::Get(space, key)).await?;
-    Ok(rows.first().map(|row| (bytes(row, 0), version(row, 1))))
+fn found(rows: &[Row]) -> Found {
+    rows.first().map(|row| (bytes(row, 0), version(row, 1)))
+}
+
+/// The present values, as one statement.
+pub async fn many_of(pool: &Pool, keys: &[(Space, Bytes)]) -> Result<Vec<Found>, StoreError> {
+    if let [(space, key)] = keys {
+        return Ok(vec![found(&run_on(pool, &Select::Get(*space, key)).await?)]);
+    }
+    in_order(keys, &run_on(pool, &Select::Many(keys)).await?)
+}
+
+async fn run_on(pool: &Pool, select: &Select<'_>) -> Result<Vec<Row>, StoreError> {
+    retrying(pool, |connection| async move { select.rows(&connection).await }).await
 }
 
 async fn multi_get(runs: &impl Runs, keys: &[(Space, Bytes)]) -> Result<Vec<Found>, StoreError> {
-    let mut found = vec![None; keys.len()];
     if keys.is_empty() {
-        return Ok(found);
+        return Ok(Vec::new());
     }
-    for row in runs.run(Select::Many(keys)).await? {
+    in_order(keys, &runs.run(Select::Many(keys)).await?)
+}
+
+fn in_order(keys: &[(Space, Bytes)], rows: &[Row]) -> Result<Vec<Found>, StoreError> {
+    let mut found = vec![None; keys.len()];
+    for row in rows {
         let place = usize::try_from(row.get::<_, i32>(0)).unwrap_or(usize::MAX);
         if let Some(slot) = found.get_mut(place) {
-            *slot = Some((bytes(&row, 1), version(&row, 2)));
+            *slot = Some((bytes(row, 1), version(row, 2)));
         }
     }
     Ok(found)
@@ -168,64 +189,122 @@ async fn read_page(
     Ok(page(rows, limit, wanted))
 }
 
-/// Each read of its own moment, each a statement.
-pub struct Present(pub Pool);
+/// Each read of its own moment.
+pub struct Present {
+    pub pool: Pool,
+    pub gatherer: Gatherer,
+}
 
 impl Runs for Present {
     fn run<'a>(&'a self, select: Select<'a>) -> BoxFuture<'a, Result<Vec<Row>, StoreError>> {
-        Box::pin(async move {
-            let select = &select;
-            retrying(&self.0, |connection| async move { select.rows(&connection).await }).await
-        })
+        Box::pin(async move { run_on(&self.pool, &select).await })
+    }
+
+    fn get_one<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>> {
+        Box::pin(self.gatherer.get(space, Bytes::copy_from_slice(key)))
     }
 }
 
-/// One read-only transaction, begun together with the first read and ended when this is dropped.
+/// One read-only transaction of the database, begun together with the first read and ended when this is dropped.
 pub struct Snapshot {
     pool: Pool,
     handle: Handle,
-    pinned: Mutex<Option<Arc<Pinned>>>,
+    /// Reads what is read first, where that may be all: then there is no transaction.
+    gatherer: Option<Gatherer>,
+    moment: Mutex<Moment>,
+}
+
+enum Moment {
+    Open,
+    /// One key was read, and had this version.
+    First(Space, Bytes, Option<Version>),
+    Pinned(Arc<Pinned>),
 }
 
 impl Snapshot {
     pub fn new(pool: Pool, handle: Handle) -> Snapshot {
-        Snapshot { pool, handle, pinned: Mutex::default() }
+        Snapshot { pool, handle, gatherer: None, moment: Mutex::new(Moment::Open) }
     }
 
-    /// The first read. Until it has succeeded no moment is chosen, so it may try again.
-    async fn pin(&self, select: &Select<'_>) -> Result<(Arc<Pinned>, Vec<Row>), StoreError> {
+    /// For a transaction: it may be told that its moment is gone.
+    pub fn of_transaction(pool: Pool, handle: Handle, gatherer: Gatherer) -> Snapshot {
+        Snapshot { gatherer: Some(gatherer), ..Snapshot::new(pool, handle) }
+    }
+
+    /// Chooses the moment: what `first` and then `select` read of it. Until that has succeeded none is chosen, so it may try
+    /// again.
+    async fn pin(
+        &self,
+        first: Option<&Select<'_>>,
+        select: &Select<'_>,
+    ) -> Result<(Arc<Pinned>, Vec<Row>, Vec<Row>), StoreError> {
         retrying(&self.pool, |connection| async move {
             let pinned = Pinned { connection: Arc::new(connection), handle: self.handle.clone() };
-            let rows = begin(&pinned.connection, select).await?;
-            Ok((Arc::new(pinned), rows))
+            let mut steps = vec![Step::Simple(BEGIN)];
+            if let Some(first) = first {
+                steps.push(first.step(&pinned.connection).await?);
+            }
+            steps.push(select.step(&pinned.connection).await?);
+            let answers = pipeline(&pinned.connection, &steps).await;
+            let mut answers: Vec<_> = answers.into_iter().collect::<Result<_, Error>>()?;
+            let rows = answers.pop().unwrap_or_default();
+            let before = if first.is_some() { answers.pop().unwrap_or_default() } else { Vec::new() };
+            Ok((Arc::new(pinned), before, rows))
         })
         .await
     }
-}
 
-async fn begin(connection: &Object, select: &Select<'_>) -> Result<Vec<Row>, Error> {
-    let step = select.step(connection).await?;
-    let mut answers = pipeline(connection, &[Step::Simple(BEGIN), step]).await;
-    let rows = answers.pop();
-    for answer in answers {
-        answer?;
+    /// What a lost moment is to the one who reads.
+    fn lost(&self, error: &Error) -> StoreError {
+        if self.gatherer.is_some() && kind(error) == Kind::Broken {
+            StoreError::Stale
+        } else {
+            unavailable(error)
+        }
     }
-    rows.unwrap_or_else(|| Ok(Vec::new()))
 }
 
 impl Runs for Snapshot {
     fn run<'a>(&'a self, select: Select<'a>) -> BoxFuture<'a, Result<Vec<Row>, StoreError>> {
         Box::pin(async move {
-            let mut slot = self.pinned.lock().await;
-            if let Some(pinned) = &*slot {
-                let pinned = pinned.clone();
-                drop(slot);
-                // Its moment is gone with its connection: only the whole transaction can run again.
-                return select.rows(&pinned.connection).await.map_err(|error| unavailable(&error));
+            let mut moment = self.moment.lock().await;
+            match &*moment {
+                Moment::Pinned(pinned) => {
+                    let pinned = pinned.clone();
+                    drop(moment);
+                    // Its moment is gone with its connection: only the whole transaction can run again.
+                    select.rows(&pinned.connection).await.map_err(|error| self.lost(&error))
+                }
+                Moment::First(space, key, read) => {
+                    let (space, key, read) = (*space, key.clone(), *read);
+                    let (pinned, before, rows) = self.pin(Some(&Select::Get(space, &key)), &select).await?;
+                    if found(&before).map(|(_, version)| version) != read {
+                        return Err(StoreError::Stale);
+                    }
+                    *moment = Moment::Pinned(pinned);
+                    Ok(rows)
+                }
+                Moment::Open => {
+                    let (pinned, _, rows) = self.pin(None, &select).await?;
+                    *moment = Moment::Pinned(pinned);
+                    Ok(rows)
+                }
             }
-            let (pinned, rows) = self.pin(&select).await?;
-            *slot = Some(pinned);
-            Ok(rows)
+        })
+    }
+
+    fn get_one<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>> {
+        Box::pin(async move {
+            if let Some(gatherer) = &self.gatherer {
+                let mut moment = self.moment.lock().await;
+                if matches!(&*moment, Moment::Open) {
+                    let key = Bytes::copy_from_slice(key);
+                    let found = gatherer.get(space, key.clone()).await?;
+                    *moment = Moment::First(space, key, found.as_ref().map(|(_, version)| *version));
+                    return Ok(found);
+                }
+            }
+            Ok(found(&self.run(Select::Get(space, key)).await?))
         })
     }
 }
@@ -252,7 +331,7 @@ macro_rules! read_by_statements {
     ($type:ty) => {
         impl Read for $type {
             fn get<'a>(&'a self, space: Space, key: &'a [u8]) -> BoxFuture<'a, Result<Found, StoreError>> {
-                Box::pin(get(self, space, key))
+                self.get_one(space, key)
             }
 
             fn multi_get<'a>(

@@ -72,13 +72,7 @@ async fn check_server(client: &Client) -> Result<(), StoreError> {
             client.query_one(&format!("SHOW {name}"), &[]).await.map_err(|error| unavailable(&error))?;
         Ok(row.get(0))
     };
-    let number = show("server_version_num").await?.parse().unwrap_or(0);
-    if number < OLDEST_SERVER {
-        return Err(StoreError::unavailable(format!(
-            "the database's server is version {}; 12 is the oldest that is supported",
-            number / 10_000
-        )));
-    }
+    check_version(&show("server_version_num").await?)?;
     for setting in ["fsync", "synchronous_commit"] {
         if matches!(show(setting).await.as_deref(), Ok("off")) {
             tracing::warn!(
@@ -88,6 +82,26 @@ async fn check_server(client: &Client) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// `number`: as the server's setting says it, `150006` for 15.6 and `90624` for 9.6.24.
+fn check_version(number: &str) -> Result<(), StoreError> {
+    let parsed: Option<i32> = number.parse().ok();
+    match parsed {
+        Some(number) if number >= OLDEST_SERVER => Ok(()),
+        Some(number) => Err(StoreError::unavailable(format!(
+            "the database's server is version {}; {} is the oldest that is supported",
+            if number >= 100_000 {
+                format!("{}.{}", number / 10_000, number % 10_000)
+            } else {
+                format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100)
+            },
+            OLDEST_SERVER / 10_000
+        ))),
+        None => Err(StoreError::unavailable(format!(
+            "the database's server does not tell its version in a known way: {number:?}"
+        ))),
+    }
 }
 
 async fn migrate(client: &mut Client) -> Result<i32, tokio_postgres::Error> {
@@ -141,4 +155,32 @@ fn first() -> String {
         guard::SLOTS - 1
     ));
     sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_is_refused_by_its_version() {
+        let cases = [
+            ("120000", None),
+            ("150006", None),
+            ("180001", None),
+            ("110022", Some("version 11.22; 12 is the oldest")),
+            ("90624", Some("version 9.6.24; 12 is the oldest")),
+            ("", Some("in a known way")),
+            ("15devel", Some("in a known way")),
+        ];
+        for (number, expected) in cases {
+            let refusal = check_version(number).err().map(|error| error.to_string());
+            match expected {
+                None => assert_eq!(refusal, None, "{number}"),
+                Some(part) => {
+                    let refusal = refusal.unwrap_or_default();
+                    assert!(refusal.contains(part) && !refusal.contains('\n'), "{number}: {refusal}");
+                }
+            }
+        }
+    }
 }

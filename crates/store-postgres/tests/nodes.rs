@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use pileus_core::SeededRng;
+use pileus_core::{SeededRng, Timestamp};
+use pileus_store::membership::{Introduction, MemberState, Membership};
 use pileus_store::testing::ManualClock;
 use pileus_store::{Batch, Durability, KeyRange, Space, Store, StoreError, Version};
 use pileus_store_postgres::open;
@@ -275,6 +276,72 @@ async fn a_lease_passes_to_the_other_node_when_it_ends(nodes: &[Store; 2]) {
     assert!(nodes[1].get(Space::Meta, b"late").await.unwrap().is_none());
 }
 
+/// Nobody is taken for gone, and no lease ends early or is held twice, because one node's clock runs an hour ahead.
+async fn a_node_whose_clock_is_an_hour_off_harms_nobody(server: &Server) {
+    let introduce = |name: &str| Introduction {
+        name: name.into(),
+        instance: name.into(),
+        version: "1".into(),
+        address: "here".into(),
+        place: String::new(),
+    };
+    let (right, wrong) = (node(server, 11).await, node(server, 12).await);
+    let time = right.kv().shared_time().unwrap().await.unwrap();
+    let set = |store: &Store, time: Timestamp| {
+        let rng = Arc::new(SeededRng::new(13));
+        Store::new(store.kv().clone(), Arc::new(ManualClock::new(time)), rng)
+    };
+    let (right, wrong) = (set(&right, time), set(&wrong, time + Duration::from_secs(3_600)));
+    let here = Membership::join(&right, introduce("right")).await.unwrap().unwrap();
+    let there = Membership::join(&wrong, introduce("wrong")).await.unwrap().unwrap();
+    for membership in [&here, &there] {
+        let members = membership.members().await.unwrap();
+        assert_eq!(members.len(), 2);
+        assert!(members.iter().all(|member| member.state == MemberState::Working), "{members:?}");
+    }
+    let ttl = Duration::from_secs(30);
+    let held = right.lease("hour", ttl).await.unwrap().unwrap();
+    assert!(wrong.lease("hour", ttl).await.unwrap().is_none());
+    assert!(held.renew().await.unwrap());
+    held.release().await.unwrap();
+    let taken = wrong.lease("hour", ttl).await.unwrap().unwrap();
+    assert!(right.lease("hour", ttl).await.unwrap().is_none());
+    taken.release().await.unwrap();
+    here.leave().await.unwrap();
+    there.leave().await.unwrap();
+}
+
+/// One read needs no transaction of the database; more are of one moment, or the closure runs again.
+async fn reads_are_of_one_moment(nodes: &[Store; 2]) {
+    let put = |store: &Store, value: &'static str| {
+        let batch = Batch::new().put(Space::Items, "m/a", value).put(Space::Items, "m/b", value);
+        let store = store.clone();
+        async move { store.write(batch, Durability::Durable).await }
+    };
+    put(&nodes[0], "0").await.unwrap();
+    let mut runs = 0;
+    let read: Result<_, StoreError> = nodes[0]
+        .transact(|txn| {
+            runs += 1;
+            let (is_first, other) = (runs == 1, nodes[1].clone());
+            async move {
+                let a = txn.get_untracked(Space::Items, b"m/a").await?;
+                if is_first {
+                    put(&other, "1").await?;
+                }
+                let b = txn.get_untracked(Space::Items, b"m/b").await?;
+                put(&other, "2").await?;
+                // The moment is pinned by now, and stays.
+                assert_eq!(txn.get_untracked(Space::Items, b"m/a").await?, a);
+                Ok((a, b))
+            }
+        })
+        .await;
+    let (a, b) = read.unwrap();
+    assert_eq!(a, b);
+    assert_eq!(runs, 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_nodes_are_one_store() {
     let Some(server) = Server::start() else { return };
@@ -288,4 +355,6 @@ async fn two_nodes_are_one_store() {
     a_wake_reaches_the_other_node(&nodes).await;
     a_lease_passes_to_the_other_node_when_it_ends(&nodes).await;
     a_node_that_comes_is_told_at_once(&server).await;
+    a_node_whose_clock_is_an_hour_off_harms_nobody(&server).await;
+    reads_are_of_one_moment(&nodes).await;
 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::acknowledge::{Acknowledgement, Acknowledger};
 use self::turn::Turn;
 use crate::engine::{Engine, EngineError};
-use crate::kv::{Change, Check, Direction, KeyRange, RangeCheck, SpaceMap};
+use crate::kv::{Change, Check, Direction, KeyRange, RangeCheck, SpaceMap, Stamps};
 use crate::{Commit, Durability, Outcome, Space, StoreError, Topics, Version};
 
 const MAX_REQUESTS: usize = 256;
@@ -47,6 +47,7 @@ type Known = SpaceMap<Option<Version>>;
 pub(crate) struct Committer<E: Engine> {
     engine: Arc<E>,
     acknowledger: Acknowledger,
+    stamps: Arc<Stamps>,
     clock: Arc<dyn Clock>,
     requests: mpsc::Receiver<Message>,
     last_version: Version,
@@ -71,6 +72,7 @@ impl<E: Engine> Committer<E> {
     pub fn new(
         engine: Arc<E>,
         topics: Topics,
+        stamps: Arc<Stamps>,
         clock: Arc<dyn Clock>,
     ) -> Result<(Committer<E>, mpsc::Sender<Message>), StoreError> {
         let reserved = match engine.get(Space::Sys, VERSION_KEY).map_err(StoreError::from)? {
@@ -83,6 +85,7 @@ impl<E: Engine> Committer<E> {
         let committer = Committer {
             engine,
             acknowledger: Acknowledger::new(topics),
+            stamps,
             clock,
             requests,
             last_version: reserved,
@@ -178,7 +181,15 @@ impl<E: Engine> Committer<E> {
         }
         if !changes.is_empty() {
             self.reserve_versions(&mut changes);
-            if let Err(error) = self.engine.apply(changes, durability) {
+            let written = Space::ALL.map(|space| !changes.space(space).is_empty());
+            let applied = self.engine.apply(changes, durability);
+            // Also after a failure: part of it may come to light when the engine is opened again.
+            Space::ALL
+                .into_iter()
+                .zip(written)
+                .filter(|(_, is)| *is)
+                .for_each(|(space, _)| self.stamps.advance(space));
+            if let Err(error) = applied {
                 return self.fail(batch, &error);
             }
         }
@@ -286,6 +297,7 @@ impl<E: Engine> Committer<E> {
         }
         self.failed_at = Some(now);
         self.engine.recover()?;
+        Space::ALL.into_iter().for_each(|space| self.stamps.advance(space));
         self.failed_at = None;
         tracing::info!(engine = E::NAME, "the store accepts writes again");
         Ok(())

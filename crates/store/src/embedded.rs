@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::committer::{Committer, Message};
 use crate::engine::{Engine, SyncRead};
-use crate::kv::Found;
+use crate::kv::{Found, Stamps};
 use crate::{
     Change, Check, Commit, Direction, KeyRange, Kv, Outcome, Page, Read, Space, StoreError, Subscription,
     Topic, Topics, Version, Write, lease,
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct Embedded<E: Engine> {
     engine: Arc<E>,
     topics: Topics,
+    stamps: Arc<Stamps>,
     clock: Arc<dyn Clock>,
     commits: Mutex<Option<mpsc::Sender<Message>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -39,7 +40,9 @@ impl<E: Engine> Embedded<E> {
     pub fn start(engine: E, clock: Arc<dyn Clock>) -> Result<Embedded<E>, StoreError> {
         let engine = Arc::new(engine);
         let topics = Topics::default();
-        let (committer, sender) = Committer::new(engine.clone(), topics.clone(), clock.clone())?;
+        let stamps = Arc::<Stamps>::default();
+        let (committer, sender) =
+            Committer::new(engine.clone(), topics.clone(), stamps.clone(), clock.clone())?;
         let thread = std::thread::Builder::new()
             .name("store-commit".into())
             .spawn(move || committer.run())
@@ -47,6 +50,7 @@ impl<E: Engine> Embedded<E> {
         Ok(Embedded {
             engine,
             topics,
+            stamps,
             clock,
             commits: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
@@ -91,6 +95,10 @@ impl<E: Engine> Kv for Embedded<E> {
             return ready(Err(error));
         }
         Box::pin(self.send(commit))
+    }
+
+    fn stamp(&self, space: Space) -> Option<u64> {
+        Some(self.stamps.get(space))
     }
 
     fn subscribe(&self, topic: &Topic) -> Subscription {

@@ -29,6 +29,11 @@ pub enum StoreError {
     #[error("storage is unavailable: {reason}")]
     Unavailable { reason: Arc<str> },
 
+    /// A transaction's reads are not all to be had of one moment: what it read first has changed since, or the connection that
+    /// held the moment is lost. `Store::transact` runs it again; nobody else sees this.
+    #[error("the moment that the transaction reads is gone")]
+    Stale,
+
     /// A stored key or value cannot be read back.
     #[error("a stored record is unreadable: {detail}")]
     Corrupt { detail: String },

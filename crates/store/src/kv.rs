@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -339,9 +340,22 @@ pub trait Kv: Read + 'static {
     /// for it.
     fn snapshot(&self) -> Result<Arc<dyn Read>, StoreError>;
 
+    /// A view for one run of a transaction: as `snapshot`, but any read after the first may fail with `Stale`, and then the
+    /// transaction is run again. So an engine for which pinning a moment costs something need not do so for a single read.
+    fn transaction_view(&self) -> Result<Arc<dyn Read>, StoreError> {
+        self.snapshot()
+    }
+
     /// Validates and applies as one. Commits are serializable. An engine that is told of conflicts faster than it makes
     /// progress (a remote one) waits, with jitter, before it answers `Conflict`; `Store::transact` then runs again at once.
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Outcome, StoreError>>;
+
+    /// A number that differs once a commit that wrote to the space was acknowledged: what was read after the same number was seen
+    /// is still so. `None` where the store cannot know without asking, because others write to it.
+    fn stamp(&self, space: Space) -> Option<u64> {
+        let _ = space;
+        None
+    }
 
     fn subscribe(&self, topic: &Topic) -> Subscription;
 
@@ -387,6 +401,21 @@ pub trait Kv: Read + 'static {
 
     /// Finishes what is queued and lets go of files and connections. Later calls answer `Closed`.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// How often each space was written to.
+#[derive(Debug, Default)]
+pub(crate) struct Stamps([AtomicU64; Space::ALL.len()]);
+
+impl Stamps {
+    pub fn get(&self, space: Space) -> u64 {
+        self.0[space as usize].load(Ordering::Acquire)
+    }
+
+    /// Before the commit is acknowledged.
+    pub fn advance(&self, space: Space) {
+        self.0[space as usize].fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 /// One ordered map per space.

@@ -95,6 +95,21 @@ pub struct Membership {
     /// When the store last answered, by `Clock::monotonic`.
     heard: Mutex<Duration>,
     draining: AtomicBool,
+    /// The log says that this node's clock is wrong.
+    is_clock_off: AtomicBool,
+}
+
+/// A client's signature may be five minutes old; half of them are for the client's own clock.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// What is wrong with a node's clock, `ours`, beside the store's.
+fn clock_fault(ours: Timestamp, stores: Timestamp) -> Option<String> {
+    let (ahead, behind) = (ours.since(stores), stores.since(ours));
+    let off = ahead.max(behind);
+    (off > CLOCK_TOLERANCE).then(|| {
+        let side = if ahead > behind { "ahead of" } else { "behind" };
+        format!("this node's clock is {} s {side} the database's", off.as_secs())
+    })
 }
 
 impl Membership {
@@ -119,8 +134,14 @@ impl Membership {
             clock.sleep_until(clock.now() + BEAT * 3 / 2).await;
         };
         let heard = Mutex::new(store.clock().monotonic());
-        let membership =
-            Membership { store: store.clone(), me, since, heard, draining: AtomicBool::new(false) };
+        let membership = Membership {
+            store: store.clone(),
+            me,
+            since,
+            heard,
+            draining: AtomicBool::new(false),
+            is_clock_off: AtomicBool::new(false),
+        };
         membership.look(since).await?;
         Ok(Some(membership))
     }
@@ -199,8 +220,22 @@ impl Membership {
         self.look(now).await
     }
 
+    /// Leases and heartbeats follow the store's clock; signatures and moments of messages do not.
+    fn compare_clocks(&self, now: Timestamp) {
+        let fault = clock_fault(self.store.clock().now(), now);
+        let was_off = self.is_clock_off.swap(fault.is_some(), Ordering::Relaxed);
+        match fault {
+            Some(fault) if !was_off => {
+                tracing::warn!("{fault}: signatures and delays are judged by it, so set it right (NTP)");
+            }
+            None if was_off => tracing::info!("this node's clock agrees with the database's again"),
+            _ => {}
+        }
+    }
+
     /// Learns who is here, and forgets who has been gone for long.
     async fn look(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.compare_clocks(now);
         let (mut working, mut forgotten) = (Vec::new(), Batch::new());
         let mut has_company = false;
         for (name, row) in rows(&self.store).await? {

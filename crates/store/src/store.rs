@@ -110,8 +110,12 @@ impl Store {
             let assumptions = if attempt == 1 { Assumptions::Taken } else { Assumptions::Refused };
             let txn = Txn::new(self.0.kv.clone(), assumptions);
             let answer = run(txn.clone()).await;
-            let Done { mut commit, fences, has_assumed } = txn.take();
+            let Done { mut commit, fences, has_assumed, is_stale } = txn.take();
             drop(txn); // And with it the snapshot: an engine may hold a connection for it.
+            if is_stale {
+                seniority.lose();
+                continue;
+            }
             let is_confirmed_by_commit =
                 answer.is_ok() && !(commit.writes.is_empty() && commit.notify.is_empty());
             if !is_confirmed_by_commit {
@@ -150,6 +154,11 @@ impl Store {
             // Nothing was checked, so only an engine that serializes by aborting answers so, after trying for long.
             Outcome::Conflict => Err(StoreError::Contention { attempts: 1 }),
         }
+    }
+
+    /// See `Kv::stamp`: take it, then read; what was read is still so while the stamp is the same.
+    pub fn stamp(&self, space: Space) -> Option<u64> {
+        self.0.kv.stamp(space)
     }
 
     pub fn subscribe(&self, topic: &Topic) -> Subscription {

@@ -35,6 +35,8 @@ pub(crate) struct Done {
     pub fences: Vec<(String, Version)>,
     /// It rests on an assumption, which only a commit confirms.
     pub has_assumed: bool,
+    /// A read failed because its moment was gone: whatever came of it, it runs again.
+    pub is_stale: bool,
 }
 
 #[derive(Default)]
@@ -46,6 +48,7 @@ struct State {
     fences: Vec<(String, Version)>,
     durability: Durability,
     has_assumed: bool,
+    is_stale: bool,
 }
 
 /// What belongs to keys, in their order. Most transactions have a handful, and none has more than a thousand.
@@ -105,7 +108,7 @@ impl Txn {
         if let Some(snapshot) = self.0.snapshot.get() {
             return Ok(snapshot);
         }
-        let snapshot = self.0.kv.snapshot()?;
+        let snapshot = self.0.kv.transaction_view()?;
         Ok(self.0.snapshot.get_or_init(|| snapshot))
     }
 
@@ -221,7 +224,7 @@ impl Txn {
                 Change::Delete => None,
             });
         }
-        let found = self.snapshot()?.get(space, key).await?;
+        let found = self.noting_staleness(self.snapshot()?.get(space, key).await)?;
         if tracking == Tracking::Tracked {
             let version = found.as_ref().map(|(_, version)| *version);
             // What was assumed stays: if it was wrong, the run must not commit.
@@ -229,6 +232,13 @@ impl Txn {
             state.reads.keep(space, Bytes::copy_from_slice(key), version);
         }
         Ok(found)
+    }
+
+    fn noting_staleness<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(answer, Err(StoreError::Stale)) {
+            self.state().is_stale = true;
+        }
+        answer
     }
 
     async fn read_range(
@@ -241,7 +251,8 @@ impl Txn {
     ) -> Result<Page, StoreError> {
         // Each of our own writes in the range can hide one stored entry, so read that many more.
         let own = self.state().writes.range(space, range).count();
-        let stored = self.snapshot()?.scan(space, range, limit.saturating_add(own), direction).await?;
+        let stored = self.snapshot()?.scan(space, range, limit.saturating_add(own), direction).await;
+        let stored = self.noting_staleness(stored)?;
         let (page, read) = self.merge(space, range, stored.clone(), limit, direction);
         if tracking == Tracking::Tracked {
             let inside = stored.entries.iter().filter(|entry| read.contains(&entry.key));
@@ -312,7 +323,7 @@ impl Txn {
             durability: state.durability,
             seniority: Seniority::default(),
         };
-        Done { commit, fences: state.fences, has_assumed: state.has_assumed }
+        Done { commit, fences: state.fences, has_assumed: state.has_assumed, is_stale: state.is_stale }
     }
 }
 

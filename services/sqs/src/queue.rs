@@ -275,7 +275,7 @@ pub async fn policy(cx: &Cx, arn: &str) -> Result<Option<ResourcePolicy>, Fault>
     let Some(address) = pileus_core::Arn::parse(arn).ok().and_then(|arn| Address::from_arn(&arn)) else {
         return Ok(None);
     };
-    let queue = cx.state::<Sqs>().find(cx.store(), &address).await.map_err(SqsError::from)?;
+    let queue = cx.state::<Sqs>().find_now(cx.store(), &address).await.map_err(SqsError::from)?;
     let policy = queue.and_then(|queue| queue.policy.clone());
     Ok(policy.map(|policy| ResourcePolicy { name: arn.into(), policy, must_allow: false }))
 }

@@ -24,12 +24,20 @@ const GROUP_LOCKS: usize = 64;
 
 pub struct Sqs {
     /// Decoded rows, each beside its version: a row that changed is decoded again.
-    rows: RwLock<HashMap<Bytes, (Version, Arc<Queue>)>>,
+    rows: RwLock<HashMap<Bytes, Known>>,
     lanes: Mutex<HashMap<u64, Arc<Lane>>>,
     last_ordinal: AtomicU64,
     /// Senders to one group wait here for each other, where they would only conflict in the store.
     group_locks: Vec<tokio::sync::Mutex<()>>,
     pub throttle: Throttle,
+}
+
+#[derive(Clone)]
+struct Known {
+    version: Version,
+    queue: Arc<Queue>,
+    /// The store's stamp before the row was read last: while it is the same, so is the row.
+    stamp: Option<u64>,
 }
 
 impl Default for Sqs {
@@ -73,7 +81,7 @@ impl Sqs {
     /// `QueueDoesNotExist`
     pub async fn load_authorised(&self, store: &Store, address: &Address) -> Result<Arc<Queue>, SqsError> {
         match self.known_row(&keys::queue_row(address)) {
-            Some((_, queue)) => Ok(queue),
+            Some(known) => Ok(known.queue),
             None => self.load(store, address).await,
         }
     }
@@ -83,7 +91,19 @@ impl Sqs {
         reader: &impl Reader,
         address: &Address,
     ) -> Result<Option<Arc<Queue>>, StoreError> {
-        self.find_row(reader, address, keys::queue_row(address)).await
+        self.find_row(reader, address, keys::queue_row(address), None).await
+    }
+
+    /// `find`, of this moment: without reading where the store knows that nothing has changed.
+    pub async fn find_now(&self, store: &Store, address: &Address) -> Result<Option<Arc<Queue>>, StoreError> {
+        let (key, stamp) = (keys::queue_row(address), store.stamp(Space::Meta));
+        if let Some(known) = self.known_row(&key)
+            && stamp.is_some()
+            && known.stamp == stamp
+        {
+            return Ok(Some(known.queue));
+        }
+        self.find_row(store, address, key, stamp).await
     }
 
     /// `load`, for a transaction: the queue as this node saw it last, which is when the request was authorised. The commit
@@ -93,15 +113,15 @@ impl Sqs {
     /// `QueueDoesNotExist`
     pub async fn load_known(&self, txn: &Txn, address: &Address) -> Result<Arc<Queue>, SqsError> {
         let key = keys::queue_row(address);
-        if let Some((version, queue)) = self.known_row(&key)
-            && txn.assume(Space::Meta, &key, version)
+        if let Some(known) = self.known_row(&key)
+            && txn.assume(Space::Meta, &key, known.version)
         {
-            return Ok(queue);
+            return Ok(known.queue);
         }
-        self.find_row(txn, address, key).await?.ok_or(SqsError::QueueDoesNotExist)
+        self.find_row(txn, address, key, None).await?.ok_or(SqsError::QueueDoesNotExist)
     }
 
-    fn known_row(&self, key: &Bytes) -> Option<(Version, Arc<Queue>)> {
+    fn known_row(&self, key: &Bytes) -> Option<Known> {
         self.rows.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
@@ -110,6 +130,7 @@ impl Sqs {
         reader: &impl Reader,
         address: &Address,
         key: Bytes,
+        stamp: Option<u64>,
     ) -> Result<Option<Arc<Queue>>, StoreError> {
         let Some((bytes, version)) = reader.read_row(Space::Meta, &key).await? else {
             if self.known_row(&key).is_some() {
@@ -117,8 +138,11 @@ impl Sqs {
             }
             return Ok(None);
         };
-        if let Some((_, queue)) = self.known_row(&key).filter(|(known, _)| *known == version) {
-            return Ok(Some(queue));
+        if let Some(known) = self.known_row(&key).filter(|known| known.version == version) {
+            if stamp.is_some() {
+                self.remember(key, Known { stamp, ..known.clone() });
+            }
+            return Ok(Some(known.queue));
         }
         let record: Record = table::decode(&bytes)?;
         let policy = record.attributes.policy.as_deref().map(Policy::parse).transpose();
@@ -126,13 +150,17 @@ impl Sqs {
         let queue = Arc::new(Queue { address: address.clone(), record, policy: policy.map(Arc::new) });
         // What the transaction itself has written has no version yet.
         if version != 0 {
-            let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-            if rows.len() >= MAX_KNOWN {
-                rows.clear();
-            }
-            rows.insert(key, (version, queue.clone()));
+            self.remember(key, Known { version, queue: queue.clone(), stamp });
         }
         Ok(Some(queue))
+    }
+
+    fn remember(&self, key: Bytes, known: Known) {
+        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        if rows.len() >= MAX_KNOWN {
+            rows.clear();
+        }
+        rows.insert(key, known);
     }
 
     pub fn lane(&self, store: &Store, queue: &Queue) -> Arc<Lane> {

@@ -215,3 +215,18 @@ async fn a_store_of_ones_own_has_no_members_and_no_rows() {
     assert!(store.scan(Space::Sys, &NODES.all(), 10).await.unwrap().entries.is_empty());
     assert_eq!(mine(&store), 100);
 }
+
+#[test]
+fn a_wrong_clock_is_told_of_in_one_line() {
+    let at = |seconds: i64| Timestamp::from_millis(1_700_000_000_000 + seconds * 1_000);
+    let cases = [
+        (0, None),
+        (59, None),
+        (-59, None),
+        (3_600, Some("this node's clock is 3600 s ahead of the database's")),
+        (-3_600, Some("this node's clock is 3600 s behind the database's")),
+    ];
+    for (seconds, expected) in cases {
+        assert_eq!(clock_fault(at(seconds), at(0)).as_deref(), expected, "{seconds}");
+    }
+}

@@ -76,6 +76,19 @@ async fn a_slow_transaction_does_not_lose_for_ever_to_quick_ones() {
 }
 
 #[tokio::test]
+async fn a_stamp_changes_with_what_is_written_to_its_space_alone() {
+    let (store, _) = testing::memory().unwrap();
+    let stamps = || [Space::Meta, Space::Items].map(|space| store.stamp(space).unwrap());
+    let [meta, items] = stamps();
+    store.write(Batch::new().put(Space::Items, A, "x"), Durability::Durable).await.unwrap();
+    assert_eq!(stamps(), [meta, items + 1]);
+    store.transact(|txn| async move { add_one(&txn, A).await }).await.unwrap();
+    assert_eq!(stamps(), [meta + 1, items + 1]);
+    store.get(Space::Meta, A).await.unwrap();
+    assert_eq!(stamps(), [meta + 1, items + 1]);
+}
+
+#[tokio::test]
 async fn who_is_gone_keeps_nobody_waiting() {
     let (store, _) = testing::memory().unwrap();
     let mut senior = Seniority::default();
