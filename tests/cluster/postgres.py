@@ -28,13 +28,17 @@ def free_port() -> int:
 class Postgres:
     """A running server. Skips the test where none is installed, unless PILEUS_REQUIRE_POSTGRES makes that a failure."""
 
-    def __init__(self, *settings: str):
+    def __init__(self, *settings: str, room_mb=None):
         self.programs = programs()
         if self.programs is None:
             if os.environ.get(REQUIRED):
                 pytest.fail("PostgreSQL is required and not installed: scripts/postgres.sh installs it")
             pytest.skip("PostgreSQL is not installed: scripts/postgres.sh installs it")
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="pileus-cluster-"))
+        self.is_mounted = room_mb is not None
+        if self.is_mounted:
+            # A disk of its own, which can be full.
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room_mb}m", "tmpfs", str(self.dir)], check=True)
         # The server refuses to run as root.
         self.user = "postgres" if os.getuid() == 0 else None
         self.port = free_port()
@@ -85,9 +89,25 @@ class Postgres:
     def sql(self, text: str) -> str:
         return self.run("psql", "-X", "-A", "-t", "-h", "127.0.0.1", "-p", str(self.port), "-U", "pileus", "-d", "postgres", "-c", text)
 
+    def answers(self) -> bool:
+        command = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command).returncode == 0
+
+    @staticmethod
+    def fill(file):
+        """Leaves no room on the disk that the file is on."""
+        with open(file, "wb", buffering=0) as filler:
+            try:
+                while filler.write(bytes(1 << 16)):
+                    pass
+            except OSError:
+                pass
+
     def stop(self):
-        if (self.data / "postmaster.pid").exists():
+        if (self.data / "postmaster.pid").exists() and self.answers():
             self.down("immediate")
+        if self.is_mounted:
+            subprocess.run(["umount", "-l", str(self.dir)], check=True)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

@@ -95,6 +95,7 @@ impl IamError {
             IamError::ValidationError(_) => ("ValidationError", 400),
             IamError::NotImplemented(_) => ("NotImplemented", 501),
             IamError::Store(StoreError::Contention { .. }) => ("ConcurrentModification", 409),
+            IamError::Store(StoreError::Unavailable { .. }) => ("ServiceUnavailable", 503),
             IamError::Store(_) => ("ServiceFailure", 500),
         }
     }

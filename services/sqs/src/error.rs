@@ -103,7 +103,9 @@ impl SqsError {
             SqsError::UnsupportedOperation(_) => "UnsupportedOperation",
             SqsError::RequestThrottled => "RequestThrottled",
             SqsError::AccessDenied(_) => "AccessDenied",
-            SqsError::Store(StoreError::Contention { .. }) => "ServiceUnavailable",
+            SqsError::Store(StoreError::Contention { .. } | StoreError::Unavailable { .. }) => {
+                "ServiceUnavailable"
+            }
             SqsError::Store(_) => "InternalFailure",
         }
     }
@@ -138,7 +140,9 @@ impl From<SqsError> for Fault {
     fn from(error: SqsError) -> Fault {
         let (code, message) = (error.code(), error.public_message());
         match error {
-            SqsError::Store(StoreError::Contention { .. }) => Fault::framework(code, 503, message),
+            SqsError::Store(StoreError::Contention { .. } | StoreError::Unavailable { .. }) => {
+                Fault::framework(code, 503, message)
+            }
             SqsError::Store(_) => Fault::framework(code, 500, message),
             // These have no shape in the model: the framework's codes.
             SqsError::InvalidParameterValue(_) | SqsError::MissingParameter(_) => {
