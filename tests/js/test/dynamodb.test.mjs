@@ -135,7 +135,7 @@ test("queries come in pages and in order, scans in segments", async () => {
     ScanIndexForward: false,
   };
   const numbers = [];
-  for await (const page of paginateQuery({ client: document, pageSize: 4 }, query)) {
+  for await (const page of paginateQuery({ client: document, pageSize: 4 }, { ...query })) {
     numbers.push(...page.Items.map((item) => item.sk));
   }
   assert.deepEqual(numbers, [19, 17, 15, 13, 11, 9, 7, 5]);
