@@ -6,6 +6,8 @@
 //! Source: Amazon S3 User Guide, "Required permissions for Amazon S3 API operations"; Service Authorization Reference,
 //! "Actions, resources, and condition keys for Amazon S3".
 
+pub mod listing;
+
 use pileus_api_s3::{
     CopyObjectRequest, CreateBucketRequest, DeleteBucketRequest, DeleteObjectRequest, DeleteObjectsRequest,
     GetBucketLocationRequest, GetObjectRequest, HeadBucketRequest, HeadObjectRequest, PutObjectRequest,
@@ -233,6 +235,7 @@ macro_rules! making {
         }
     };
 }
+pub(crate) use making;
 
 impl Making<'_> {
     /// `s3:PutObject`, and what the headers need besides.

@@ -3,6 +3,13 @@
 //! | File | Holds |
 //! |------|-------|
 //! | `bucket.rs` | `CreateBucket`, `HeadBucket`, `ListBuckets`, `DeleteBucket`, `GetBucketLocation`; `bucket/name.rs`: names, pure |
+//! | `object/put.rs`, `get.rs`, `copy.rs`, `delete.rs` | `PutObject`, `GetObject`, `HeadObject`, `CopyObject`, `DeleteObject`, `DeleteObjects` |
+//! | `object/new.rs`, `write.rs`, `range.rs` | what a request says of a new object; the rows of one key; ranges |
+//! | `multipart/` | multipart uploads |
+//! | `list/` | listings |
+//! | `data.rs`, `encryption.rs` | the bytes of objects, and their encryption at rest |
+//! | `checksum.rs`, `condition.rs` | checksums and conditions of requests: pure |
+//! | `sweep.rs` | what is removed behind the scenes |
 //! | `version.rs` | a version of an object as it is stored: pure |
 //! | `access.rs` | what a caller must be allowed to do |
 //! | `effects.rs` | what a change of an object or a bucket causes: called inside the change's transaction |
@@ -29,25 +36,32 @@ mod error;
 mod inventory;
 mod keys;
 mod lifecycle;
+mod list;
 mod logging;
+mod multipart;
 mod notification;
 mod object;
 mod owner;
 mod policy;
 mod replication;
+mod sweep;
 mod version;
 mod website;
 
 use pileus_api_s3 as api;
 use pileus_platform::{Access, Service};
 
+use crate::access::listing;
+use crate::multipart::{complete, part, upload};
 use crate::object::{copy, delete, get, put};
 
 pub use crate::error::S3Error;
 
 /// S3 as this node answers it.
 pub fn service() -> Service {
-    config::operations(objects(buckets(Service::new(api::SERVICE))))
+    config::operations(uploads(lists(objects(buckets(Service::new(api::SERVICE))))))
+        .worker("s3-work", sweep::work)
+        .worker("s3-sweeper", sweep::sweep)
 }
 
 /// S3 Control: accounts' settings, access points, batch jobs.
@@ -83,4 +97,32 @@ fn objects(service: Service) -> Service {
         .access_async(api::DELETE_OBJECT, access::delete_object)
         .op(api::DELETE_OBJECTS, delete::delete_objects)
         .access_async(api::DELETE_OBJECTS, access::delete_objects)
+}
+
+fn lists(service: Service) -> Service {
+    service
+        .op(api::LIST_OBJECTS, list::objects::list_objects)
+        .access_async(api::LIST_OBJECTS, listing::list_objects)
+        .op(api::LIST_OBJECTS_V2, list::objects::list_objects_v2)
+        .access_async(api::LIST_OBJECTS_V2, listing::list_objects_v2)
+        .op(api::LIST_OBJECT_VERSIONS, list::versions::list_object_versions)
+        .access_async(api::LIST_OBJECT_VERSIONS, listing::list_object_versions)
+        .op(api::LIST_MULTIPART_UPLOADS, list::uploads::list_multipart_uploads)
+        .access_async(api::LIST_MULTIPART_UPLOADS, listing::list_multipart_uploads)
+}
+
+fn uploads(service: Service) -> Service {
+    service
+        .op(api::CREATE_MULTIPART_UPLOAD, upload::create_multipart_upload)
+        .access_async(api::CREATE_MULTIPART_UPLOAD, listing::create_multipart_upload)
+        .op(api::UPLOAD_PART, part::upload_part)
+        .access_async(api::UPLOAD_PART, listing::upload_part)
+        .op(api::UPLOAD_PART_COPY, part::upload_part_copy)
+        .access_async(api::UPLOAD_PART_COPY, listing::upload_part_copy)
+        .op(api::LIST_PARTS, part::list_parts)
+        .access_async(api::LIST_PARTS, listing::list_parts)
+        .op(api::COMPLETE_MULTIPART_UPLOAD, complete::complete_multipart_upload)
+        .access_async(api::COMPLETE_MULTIPART_UPLOAD, listing::complete_multipart_upload)
+        .op(api::ABORT_MULTIPART_UPLOAD, upload::abort_multipart_upload)
+        .access_async(api::ABORT_MULTIPART_UPLOAD, listing::abort_multipart_upload)
 }

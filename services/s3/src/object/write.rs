@@ -17,6 +17,7 @@ use crate::data::{Freed, nanos};
 use crate::effects::{self, Event, ObjectChange};
 use crate::error::S3Error;
 use crate::keys::{CURRENT, NULLS, NullAt, OLDER};
+use crate::replication::Identity;
 use crate::version::{ObjectVersion, RetentionMode};
 
 /// A version's place among those of its key.
@@ -36,6 +37,11 @@ fn version_id(cx: &Cx, order: u64) -> String {
 fn order_of(version_id: &str) -> Option<u64> {
     let bytes: [u8; 24] = BASE64.decode(version_id).ok()?.try_into().ok()?;
     bytes.first_chunk::<8>().map(|order| u64::from_be_bytes(*order))
+}
+
+/// The order of a version that may be gone: `None` for the null version, whose id does not tell it.
+pub fn order_of_marker(version_id: &str) -> Option<u64> {
+    order_of(version_id)
 }
 
 /// Seconds: what S3 tells of times.
@@ -94,8 +100,20 @@ pub async fn put(
     if let Some(status) = outcome.replication_status {
         new.replication_status = Some(status.to_owned());
     }
+    keep_identity(&mut new, outcome.identity, latest);
     CURRENT.put(txn, &(bucket.id, key), &new)?;
     Ok((new, freed))
+}
+
+/// A replica keeps the id of its source, unless later versions of its key are here already: ids tell the order of versions.
+fn keep_identity(new: &mut ObjectVersion, identity: Option<Identity>, latest: Option<u64>) {
+    if let Some(Identity { order, version_id }) = identity
+        && new.version_id.is_some()
+        && latest.is_none_or(|latest| order > latest)
+    {
+        new.order = order;
+        new.version_id = Some(version_id);
+    }
 }
 
 /// Makes room for a null version: the one that there is goes for good, a current version with an id ages.
@@ -193,10 +211,11 @@ pub async fn delete_current(
             None
         }
     };
-    let marker = marker(cx, bucket, version_id, order);
+    let mut marker = marker(cx, bucket, version_id, order);
     let change = ObjectChange { bucket, key, event: Event::RemovedByMarker, version: &marker };
-    effects::object_changed(cx, txn, &change).await?;
-    OLDER.put(txn, &(bucket.id, key, Descending(order)), &marker)?;
+    let outcome = effects::object_changed(cx, txn, &change).await?;
+    keep_identity(&mut marker, outcome.identity, latest);
+    OLDER.put(txn, &(bucket.id, key, Descending(marker.order)), &marker)?;
     if has_present {
         CURRENT.delete(txn, &(bucket.id, key));
     }
