@@ -44,6 +44,7 @@ mod object;
 mod owner;
 mod policy;
 mod replication;
+mod select;
 mod sweep;
 mod version;
 mod website;
