@@ -5,6 +5,8 @@
 //! | `bucket.rs` | `CreateBucket`, `HeadBucket`, `ListBuckets`, `DeleteBucket`, `GetBucketLocation`; `bucket/name.rs`: names, pure |
 //! | `object/put.rs`, `get.rs`, `copy.rs`, `delete.rs` | `PutObject`, `GetObject`, `HeadObject`, `CopyObject`, `DeleteObject`, `DeleteObjects` |
 //! | `object/new.rs`, `write.rs`, `range.rs` | what a request says of a new object; the rows of one key; ranges |
+//! | `object/tagging.rs`, `lock.rs`, `lists.rs`, `attributes.rs`, `restore.rs` | tags, retention and legal hold, access control lists, `GetObjectAttributes`, `RestoreObject` |
+//! | `post.rs` | `PostObject`: uploads by a browser's form |
 //! | `multipart/` | multipart uploads |
 //! | `list/` | listings |
 //! | `data.rs`, `encryption.rs` | the bytes of objects, and their encryption at rest |
@@ -43,6 +45,7 @@ mod notification;
 mod object;
 mod owner;
 mod policy;
+mod post;
 mod replication;
 mod select;
 mod sweep;
@@ -52,15 +55,15 @@ mod website;
 use pileus_api_s3 as api;
 use pileus_platform::{Access, Service};
 
-use crate::access::listing;
+use crate::access::{listing, version as needed};
 use crate::multipart::{complete, part, upload};
-use crate::object::{copy, delete, get, put};
+use crate::object::{attributes, copy, delete, get, lists as acls, lock, put, restore, tagging};
 
 pub use crate::error::S3Error;
 
 /// S3 as this node answers it.
 pub fn service() -> Service {
-    config::operations(uploads(lists(objects(buckets(Service::new(api::SERVICE))))))
+    config::operations(versions(uploads(lists(objects(buckets(Service::new(api::SERVICE)))))))
         .worker("s3-work", sweep::work)
         .worker("s3-sweeper", sweep::sweep)
 }
@@ -126,4 +129,33 @@ fn uploads(service: Service) -> Service {
         .access_async(api::COMPLETE_MULTIPART_UPLOAD, listing::complete_multipart_upload)
         .op(api::ABORT_MULTIPART_UPLOAD, upload::abort_multipart_upload)
         .access_async(api::ABORT_MULTIPART_UPLOAD, listing::abort_multipart_upload)
+}
+
+fn versions(service: Service) -> Service {
+    service
+        // The form says who signed, so the operation itself asks whether they may.
+        .op(api::POST_OBJECT, post::post_object)
+        .access(api::POST_OBJECT, |_, _| Ok(Vec::new()))
+        .op(api::GET_OBJECT_ATTRIBUTES, attributes::get_object_attributes)
+        .access_async(api::GET_OBJECT_ATTRIBUTES, needed::get_object_attributes)
+        .op(api::PUT_OBJECT_TAGGING, tagging::put_object_tagging)
+        .access_async(api::PUT_OBJECT_TAGGING, needed::put_object_tagging)
+        .op(api::GET_OBJECT_TAGGING, tagging::get_object_tagging)
+        .access_async(api::GET_OBJECT_TAGGING, needed::get_object_tagging)
+        .op(api::DELETE_OBJECT_TAGGING, tagging::delete_object_tagging)
+        .access_async(api::DELETE_OBJECT_TAGGING, needed::delete_object_tagging)
+        .op(api::PUT_OBJECT_RETENTION, lock::put_object_retention)
+        .access_async(api::PUT_OBJECT_RETENTION, needed::put_object_retention)
+        .op(api::GET_OBJECT_RETENTION, lock::get_object_retention)
+        .access_async(api::GET_OBJECT_RETENTION, needed::get_object_retention)
+        .op(api::PUT_OBJECT_LEGAL_HOLD, lock::put_object_legal_hold)
+        .access_async(api::PUT_OBJECT_LEGAL_HOLD, needed::put_object_legal_hold)
+        .op(api::GET_OBJECT_LEGAL_HOLD, lock::get_object_legal_hold)
+        .access_async(api::GET_OBJECT_LEGAL_HOLD, needed::get_object_legal_hold)
+        .op(api::PUT_OBJECT_ACL, acls::put_object_acl)
+        .access_async(api::PUT_OBJECT_ACL, needed::put_object_acl)
+        .op(api::GET_OBJECT_ACL, acls::get_object_acl)
+        .access_async(api::GET_OBJECT_ACL, needed::get_object_acl)
+        .op(api::RESTORE_OBJECT, restore::restore_object)
+        .access_async(api::RESTORE_OBJECT, needed::restore_object)
 }

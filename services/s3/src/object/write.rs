@@ -81,39 +81,40 @@ pub async fn put(
         None => latest_older(txn, bucket, key).await?.map(|older| older.order),
     };
     new.order = next_order(cx.now(), latest);
-    match bucket.versioning {
-        Versioning::Never => {
-            if let Some(present) = present {
-                freed.remove(cx, txn, bucket.id, &present.place).await?;
-            }
-        }
-        Versioning::Enabled => {
-            new.version_id = Some(version_id(cx, new.order));
-            if let Some(present) = present {
-                age(cx, txn, bucket, key, present)?;
-            }
-        }
-        Versioning::Suspended => replace_null(cx, txn, bucket, key, present, &mut freed).await?,
+    if bucket.versioning == Versioning::Enabled {
+        new.version_id = Some(version_id(cx, new.order));
     }
     let change = ObjectChange { bucket, key, event, version: &new };
     let outcome = effects::object_changed(cx, txn, &change).await?;
     if let Some(status) = outcome.replication_status {
         new.replication_status = Some(status.to_owned());
     }
-    keep_identity(&mut new, outcome.identity, latest);
+    if let Some(identity) = outcome.identity.filter(|_| bucket.versioning == Versioning::Enabled) {
+        new.order = identity.order;
+        new.version_id = Some(identity.version_id);
+        // A replica that comes late takes its place among the older versions.
+        if latest.is_some_and(|latest| latest > new.order) {
+            let at = (bucket.id, key, Descending(new.order));
+            if let Some(before) = OLDER.get(txn, &at).await? {
+                freed.remove(cx, txn, bucket.id, &before.place).await?;
+            }
+            new.noncurrent_since = Some(cx.now());
+            OLDER.put(txn, &at, &new)?;
+            return Ok((new, freed));
+        }
+    }
+    match (bucket.versioning, present) {
+        (Versioning::Suspended, present) => {
+            replace_null(cx, txn, bucket, key, present, &mut freed).await?;
+        }
+        (_, None) => {}
+        (Versioning::Enabled, Some(present)) if present.version_id != new.version_id => {
+            age(cx, txn, bucket, key, present)?;
+        }
+        (_, Some(present)) => freed.remove(cx, txn, bucket.id, &present.place).await?,
+    }
     CURRENT.put(txn, &(bucket.id, key), &new)?;
     Ok((new, freed))
-}
-
-/// A replica keeps the id of its source, unless later versions of its key are here already: ids tell the order of versions.
-fn keep_identity(new: &mut ObjectVersion, identity: Option<Identity>, latest: Option<u64>) {
-    if let Some(Identity { order, version_id }) = identity
-        && new.version_id.is_some()
-        && latest.is_none_or(|latest| order > latest)
-    {
-        new.order = order;
-        new.version_id = Some(version_id);
-    }
 }
 
 /// Makes room for a null version: the one that there is goes for good, a current version with an id ages.
@@ -196,29 +197,36 @@ pub async fn delete_current(
         Some(present) => Some(present.order),
         None => latest_older(txn, bucket, key).await?.map(|older| older.order),
     };
-    let order = next_order(cx.now(), latest);
-    let has_present = present.is_some();
-    let version_id = match (bucket.versioning, present) {
-        (Versioning::Enabled, present) => {
-            if let Some(present) = present {
-                age(cx, txn, bucket, key, present)?;
-            }
-            Some(version_id(cx, order))
-        }
-        (_, present) => {
-            replace_null(cx, txn, bucket, key, present, &mut deleted.freed).await?;
-            NULLS.put(txn, &(bucket.id, key), &NullAt { order })?;
-            None
-        }
-    };
-    let mut marker = marker(cx, bucket, version_id, order);
+    let mut order = next_order(cx.now(), latest);
+    let mut id = (bucket.versioning == Versioning::Enabled).then(|| version_id(cx, order));
+    let mut marker = marker(cx, bucket, id.clone(), order);
     let change = ObjectChange { bucket, key, event: Event::RemovedByMarker, version: &marker };
     let outcome = effects::object_changed(cx, txn, &change).await?;
-    keep_identity(&mut marker, outcome.identity, latest);
-    OLDER.put(txn, &(bucket.id, key, Descending(marker.order)), &marker)?;
-    if has_present {
-        CURRENT.delete(txn, &(bucket.id, key));
+    marker.replication_status = outcome.replication_status.map(str::to_owned);
+    if let Some(identity) = outcome.identity.filter(|_| id.is_some()) {
+        order = identity.order;
+        id = Some(identity.version_id);
+        (marker.order, marker.version_id) = (order, id.clone());
     }
+    let hides = latest.is_none_or(|latest| latest < order);
+    match present {
+        // A marker that is replicated late hides nothing.
+        _ if !hides => {}
+        Some(present) if id.is_some() => {
+            age(cx, txn, bucket, key, present)?;
+            CURRENT.delete(txn, &(bucket.id, key));
+        }
+        None if id.is_some() => {}
+        present => {
+            let has_present = present.is_some();
+            replace_null(cx, txn, bucket, key, present, &mut deleted.freed).await?;
+            NULLS.put(txn, &(bucket.id, key), &NullAt { order })?;
+            if has_present {
+                CURRENT.delete(txn, &(bucket.id, key));
+            }
+        }
+    }
+    OLDER.put(txn, &(bucket.id, key, Descending(order)), &marker)?;
     deleted.marker = Some(marker);
     Ok(deleted)
 }
