@@ -6,6 +6,9 @@
 //! Source: Amazon S3 User Guide, "Required permissions for Amazon S3 API operations"; Service Authorization Reference,
 //! "Actions, resources, and condition keys for Amazon S3".
 
+pub mod listing;
+pub mod version;
+
 use pileus_api_s3::{
     CopyObjectRequest, CreateBucketRequest, DeleteBucketRequest, DeleteObjectRequest, DeleteObjectsRequest,
     GetBucketLocationRequest, GetObjectRequest, HeadBucketRequest, HeadObjectRequest, PutObjectRequest,
@@ -54,12 +57,17 @@ fn redirect(bucket: &Bucket) -> Fault {
 
 /// An action on a bucket.
 pub fn on_bucket(action: &'static str, bucket: &Bucket) -> Access {
-    Access::new(action, bucket.arn()).owned_by(bucket.owner)
+    let arn = bucket.via.clone().unwrap_or_else(|| bucket.arn());
+    Access::new(action, arn).owned_by(bucket.owner)
 }
 
 /// An action on an object of a bucket.
 pub fn on_object(action: &'static str, bucket: &Bucket, key: &str) -> Access {
-    Access::new(action, bucket.object_arn(key)).owned_by(bucket.owner)
+    let arn = match &bucket.via {
+        Some(point) => format!("{point}/object/{key}"),
+        None => bucket.object_arn(key),
+    };
+    Access::new(action, arn).owned_by(bucket.owner)
 }
 
 /// The one action that an operation on a bucket needs: most configurations.
@@ -233,6 +241,7 @@ macro_rules! making {
         }
     };
 }
+pub(crate) use making;
 
 impl Making<'_> {
     /// `s3:PutObject`, and what the headers need besides.

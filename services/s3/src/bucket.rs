@@ -14,14 +14,16 @@ use pileus_api_s3::{
 use pileus_core::{AccountId, Region, Timestamp};
 use pileus_platform::store::{KeyRange, Txn};
 use pileus_platform::{Cx, LimitsProfile};
+use pileus_store::due::NewJob;
 use pileus_store::{StoreError, Stored};
 use pileus_wire::value::Unit;
 use serde::{Deserialize, Serialize};
 
 use crate::effects;
 use crate::error::S3Error;
-use crate::keys::{BUCKETS, CURRENT, OLDER, OWNED};
+use crate::keys::{BUCKETS, CURRENT, OLDER, OWNED, UPLOADS, WORK};
 use crate::owner;
+use crate::sweep::REMOVE_UPLOADS;
 
 /// Buckets that an account may have. Source: Amazon S3 User Guide, "Bucket quotas, limitations, and restrictions".
 const MAX_BUCKETS: usize = 10_000;
@@ -406,6 +408,11 @@ pub async fn delete_bucket(cx: &Cx, input: DeleteBucketRequest) -> Result<Unit, 
         }
         if !current.rows.is_empty() {
             return Err(S3Error::BucketNotEmpty { bucket: name.to_owned() });
+        }
+        if !UPLOADS.scan(&txn, &UPLOADS.under(&(bucket.id,)), 1).await?.rows.is_empty() {
+            let (id, payload) = (bucket.id.to_string(), bucket.id.to_be_bytes());
+            let (kind, due) = (REMOVE_UPLOADS, cx.now());
+            WORK.add(&txn, &NewJob { kind, id: &id, due, destination: "", payload: &payload })?;
         }
         effects::bucket_deleted(&txn, &bucket).await?;
         BUCKETS.delete(&txn, &name);

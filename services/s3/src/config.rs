@@ -31,7 +31,7 @@ use pileus_wire::value::Unit;
 
 use crate::bucket::Bucket;
 use crate::error::S3Error;
-use crate::{access, background, policy, website};
+use crate::{access, background, policy, select, website};
 
 pub const MALFORMED_XML: &str =
     "The XML you provided was not well-formed or did not validate against our published schema";
@@ -88,7 +88,7 @@ pub fn operations(service: Service) -> Service {
         .resource_policy(policy::resource_policy)
         .op(api::PUT_BUCKET_REPLICATION, replication::put_bucket_replication)
         .access_async(api::PUT_BUCKET_REPLICATION, replication::needed);
-    website::serve::add(background::add(by_id(rules(settings(service)))))
+    website::serve::add(background::add(select::add(by_id(rules(settings(service))))))
 }
 
 /// Adds the operations of S3 Control.

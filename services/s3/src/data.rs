@@ -88,6 +88,8 @@ pub struct Incoming {
     pub md5: Checksum,
     /// By the algorithm asked for.
     pub checksum: Checksum,
+    /// By another one that was asked for besides.
+    pub also: Option<Checksum>,
     pub place: Place,
     row: Option<Bytes>,
 }
@@ -128,12 +130,27 @@ pub fn blobs(blobs: &Blobs) -> Blobs {
 /// What the body's own proof found; `EntityTooLarge` beyond `limit`; faults of the disk.
 pub async fn receive(
     cx: &Cx,
-    mut stream: ByteStream,
+    stream: ByteStream,
     wrapping: &Wrapping,
     algorithm: Algorithm,
     limit: u64,
 ) -> Result<Incoming, S3Error> {
+    receive_with(cx, stream, wrapping, (algorithm, None), limit).await
+}
+
+/// As `receive`, with one more checksum computed.
+///
+/// # Errors
+/// As `receive`.
+pub async fn receive_with(
+    cx: &Cx,
+    mut stream: ByteStream,
+    wrapping: &Wrapping,
+    (algorithm, also): (Algorithm, Option<Algorithm>),
+    limit: u64,
+) -> Result<Incoming, S3Error> {
     let mut receiver = Receiver::new(cx, algorithm);
+    receiver.also = also.map(Hasher::new);
     if let Some(mut stream) = stream.take() {
         while let Some(piece) = stream.next().await {
             let piece = piece.map_err(of_stream)?;
@@ -173,6 +190,7 @@ pub struct Receiver {
     writer: Option<pileus_platform::blobs::Writer>,
     md5: Hasher,
     checksum: Hasher,
+    also: Option<Hasher>,
     pub size: u64,
 }
 
@@ -185,6 +203,7 @@ impl Receiver {
             writer: None,
             md5: Hasher::new(Algorithm::Md5),
             checksum: Hasher::new(algorithm),
+            also: None,
             size: 0,
         }
     }
@@ -194,6 +213,9 @@ impl Receiver {
     pub async fn take(&mut self, cx: &Cx, mut piece: Bytes) -> Result<(), S3Error> {
         self.md5.update(&piece);
         self.checksum.update(&piece);
+        if let Some(also) = &mut self.also {
+            also.update(&piece);
+        }
         self.size += piece.len() as u64;
         while !piece.is_empty() {
             if self.frame.len() as u64 == FRAME {
@@ -239,7 +261,8 @@ impl Receiver {
             Place::Blob(Sealed { blob, key: wrapping.wrap(cx, &self.key), size: self.size })
         };
         let (md5, checksum) = (self.md5.finish(), self.checksum.finish());
-        Ok(Incoming { size: self.size, md5, checksum, place, row })
+        let also = self.also.map(Hasher::finish);
+        Ok(Incoming { size: self.size, md5, checksum, also, place, row })
     }
 }
 

@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bucket::{Bucket, OwnedBucket};
 use crate::data::{BlobOwner, LayoutRow};
+use crate::multipart::part::Part;
+use crate::multipart::upload::Upload;
 use crate::version::{ObjectVersion, StoredId};
 
 pub const BUCKETS: Table<String, Bucket> = Table::new(Space::Meta, *b"Sb");
@@ -32,6 +34,8 @@ pub const OWNED: Table<(AccountId, String), OwnedBucket> = Table::new(Space::Met
 pub const CURRENT: Table<(u64, String), ObjectVersion> = Table::new(Space::Object, *b"Sc");
 pub const OLDER: Table<(u64, String, Descending), ObjectVersion> = Table::new(Space::Object, *b"Sv");
 pub const LAYOUT: Table<(StoredId, u32), LayoutRow> = Table::new(Space::Object, *b"Sl");
+pub const UPLOADS: Table<(u64, String, String), Upload> = Table::new(Space::Object, *b"Su");
+pub const PARTS: Table<(StoredId, u32), Part> = Table::new(Space::Object, *b"Sp");
 pub const BLOBS: Table<String, BlobOwner> = Table::new(Space::Index, *b"Sr");
 pub const NULLS: Table<(u64, String), NullAt> = Table::new(Space::Object, *b"Sn");
 

@@ -17,6 +17,7 @@ use crate::data::{Freed, nanos};
 use crate::effects::{self, Event, ObjectChange};
 use crate::error::S3Error;
 use crate::keys::{CURRENT, NULLS, NullAt, OLDER};
+use crate::replication::Identity;
 use crate::version::{ObjectVersion, RetentionMode};
 
 /// A version's place among those of its key.
@@ -36,6 +37,11 @@ fn version_id(cx: &Cx, order: u64) -> String {
 fn order_of(version_id: &str) -> Option<u64> {
     let bytes: [u8; 24] = BASE64.decode(version_id).ok()?.try_into().ok()?;
     bytes.first_chunk::<8>().map(|order| u64::from_be_bytes(*order))
+}
+
+/// The order of a version that may be gone: `None` for the null version, whose id does not tell it.
+pub fn order_of_marker(version_id: &str) -> Option<u64> {
+    order_of(version_id)
 }
 
 /// Seconds: what S3 tells of times.
@@ -75,24 +81,37 @@ pub async fn put(
         None => latest_older(txn, bucket, key).await?.map(|older| older.order),
     };
     new.order = next_order(cx.now(), latest);
-    match bucket.versioning {
-        Versioning::Never => {
-            if let Some(present) = present {
-                freed.remove(cx, txn, bucket.id, &present.place).await?;
-            }
-        }
-        Versioning::Enabled => {
-            new.version_id = Some(version_id(cx, new.order));
-            if let Some(present) = present {
-                age(cx, txn, bucket, key, present)?;
-            }
-        }
-        Versioning::Suspended => replace_null(cx, txn, bucket, key, present, &mut freed).await?,
+    if bucket.versioning == Versioning::Enabled {
+        new.version_id = Some(version_id(cx, new.order));
     }
     let change = ObjectChange { bucket, key, event, version: &new };
     let outcome = effects::object_changed(cx, txn, &change).await?;
     if let Some(status) = outcome.replication_status {
         new.replication_status = Some(status.to_owned());
+    }
+    if let Some(identity) = outcome.identity.filter(|_| bucket.versioning == Versioning::Enabled) {
+        new.order = identity.order;
+        new.version_id = Some(identity.version_id);
+        // A replica that comes late takes its place among the older versions.
+        if latest.is_some_and(|latest| latest > new.order) {
+            let at = (bucket.id, key, Descending(new.order));
+            if let Some(before) = OLDER.get(txn, &at).await? {
+                freed.remove(cx, txn, bucket.id, &before.place).await?;
+            }
+            new.noncurrent_since = Some(cx.now());
+            OLDER.put(txn, &at, &new)?;
+            return Ok((new, freed));
+        }
+    }
+    match (bucket.versioning, present) {
+        (Versioning::Suspended, present) => {
+            replace_null(cx, txn, bucket, key, present, &mut freed).await?;
+        }
+        (_, None) => {}
+        (Versioning::Enabled, Some(present)) if present.version_id != new.version_id => {
+            age(cx, txn, bucket, key, present)?;
+        }
+        (_, Some(present)) => freed.remove(cx, txn, bucket.id, &present.place).await?,
     }
     CURRENT.put(txn, &(bucket.id, key), &new)?;
     Ok((new, freed))
@@ -178,28 +197,36 @@ pub async fn delete_current(
         Some(present) => Some(present.order),
         None => latest_older(txn, bucket, key).await?.map(|older| older.order),
     };
-    let order = next_order(cx.now(), latest);
-    let has_present = present.is_some();
-    let version_id = match (bucket.versioning, present) {
-        (Versioning::Enabled, present) => {
-            if let Some(present) = present {
-                age(cx, txn, bucket, key, present)?;
-            }
-            Some(version_id(cx, order))
+    let mut order = next_order(cx.now(), latest);
+    let mut id = (bucket.versioning == Versioning::Enabled).then(|| version_id(cx, order));
+    let mut marker = marker(cx, bucket, id.clone(), order);
+    let change = ObjectChange { bucket, key, event: Event::RemovedByMarker, version: &marker };
+    let outcome = effects::object_changed(cx, txn, &change).await?;
+    marker.replication_status = outcome.replication_status.map(str::to_owned);
+    if let Some(identity) = outcome.identity.filter(|_| id.is_some()) {
+        order = identity.order;
+        id = Some(identity.version_id);
+        (marker.order, marker.version_id) = (order, id.clone());
+    }
+    let hides = latest.is_none_or(|latest| latest < order);
+    match present {
+        // A marker that is replicated late hides nothing.
+        _ if !hides => {}
+        Some(present) if id.is_some() => {
+            age(cx, txn, bucket, key, present)?;
+            CURRENT.delete(txn, &(bucket.id, key));
         }
-        (_, present) => {
+        None if id.is_some() => {}
+        present => {
+            let has_present = present.is_some();
             replace_null(cx, txn, bucket, key, present, &mut deleted.freed).await?;
             NULLS.put(txn, &(bucket.id, key), &NullAt { order })?;
-            None
+            if has_present {
+                CURRENT.delete(txn, &(bucket.id, key));
+            }
         }
-    };
-    let marker = marker(cx, bucket, version_id, order);
-    let change = ObjectChange { bucket, key, event: Event::RemovedByMarker, version: &marker };
-    effects::object_changed(cx, txn, &change).await?;
-    OLDER.put(txn, &(bucket.id, key, Descending(order)), &marker)?;
-    if has_present {
-        CURRENT.delete(txn, &(bucket.id, key));
     }
+    OLDER.put(txn, &(bucket.id, key, Descending(order)), &marker)?;
     deleted.marker = Some(marker);
     Ok(deleted)
 }
