@@ -20,7 +20,7 @@
 
 mod access_log;
 mod api;
-mod authorize;
+pub mod authorize;
 mod authorizer;
 pub mod compiled;
 pub mod context;
@@ -32,7 +32,7 @@ pub mod execute;
 mod integration;
 mod jwt;
 pub mod keys;
-mod mapping;
+pub mod mapping;
 mod model;
 pub mod parts;
 mod reply;

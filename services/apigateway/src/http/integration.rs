@@ -58,6 +58,9 @@ pub fn check(cx: &Cx, kind: Kind, row: &IntegrationRow) -> Result<(), GatewayErr
     if kind == Kind::WebSocket {
         return match integration_type {
             "AWS_PROXY" if !is_function => bad("Invalid function ARN or invalid uri"),
+            "AWS" if !is_function => Err(GatewayError::missing(
+                "integrations of WebSocket APIs with services other than Lambda (IntegrationType AWS)",
+            )),
             "AWS" | "HTTP" | "HTTP_PROXY" if uri.is_empty() => bad("Integration URI is required"),
             "AWS_PROXY" | "AWS" | "HTTP" | "HTTP_PROXY" | "MOCK" => Ok(()),
             other => Err(GatewayError::bad(format!("Invalid integration type: {other}"))),
