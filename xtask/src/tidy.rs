@@ -18,7 +18,7 @@ use crate::{root, sh};
 /// Layers from the ground up. A crate may depend on crates of lower layers only.
 const LAYERS: [&[&str]; 9] = [
     &["pileus-core"],
-    &["pileus-wire", "pileus-iam", "pileus-blobs", "pileus-sandbox"],
+    &["pileus-wire", "pileus-iam", "pileus-blobs", "pileus-sandbox", "pileus-vtl"],
     &["pileus-models", "pileus-store", "pileus-api-*"],
     &["pileus-store-postgres"],
     &["pileus-platform"],

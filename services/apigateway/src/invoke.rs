@@ -4,9 +4,11 @@
 //! |---------------------|--------------------------------------------------------------------|
 //! | `invoke/function.rs`| a Lambda function, by its own policy or with a role                 |
 //! | `invoke/backend.rs` | an HTTP backend                                                     |
+//! | `invoke/policy.rs`  | what the policies of authorizers allow                              |
 
 pub mod backend;
 pub mod function;
+pub mod policy;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
