@@ -19,6 +19,7 @@ use pileus_store::{StoreError, Stored};
 use pileus_wire::value::Unit;
 use serde::{Deserialize, Serialize};
 
+use crate::control::access_point;
 use crate::effects;
 use crate::error::S3Error;
 use crate::keys::{BUCKETS, CURRENT, OLDER, OWNED, UPLOADS, WORK};
@@ -49,6 +50,9 @@ pub struct Bucket {
     /// What is configured, as bits of `Configured`: one read of the bucket tells which configurations need reading.
     #[serde(default)]
     pub configured: u64,
+    /// The ARN of the access point by which a request reached the bucket.
+    #[serde(skip)]
+    pub via: Option<String>,
 }
 
 impl Stored for Bucket {}
@@ -148,7 +152,10 @@ impl Bucket {
     }
 
     pub async fn find(reader: &impl pileus_store::Reader, name: &str) -> Result<Option<Bucket>, StoreError> {
-        BUCKETS.get(reader, &name).await
+        match BUCKETS.get(reader, &name).await? {
+            None if access_point::may_be(name) => access_point::bucket(reader, name).await,
+            found => Ok(found),
+        }
     }
 
     /// # Errors
@@ -218,6 +225,7 @@ pub async fn create_bucket(cx: &Cx, input: CreateBucketRequest) -> Result<Create
             has_mfa_delete: false,
             ownership,
             configured: 0,
+            via: None,
         };
         effects::bucket_created(cx, &txn, &mut bucket, input).await?;
         bucket.store(&txn)?;
@@ -458,6 +466,7 @@ mod tests {
             has_object_lock: false,
             ownership: Ownership::default(),
             configured: 0,
+            via: None,
         };
         bucket.set(Configured::Policy, true);
         bucket.set(Configured::ObjectLock, true);

@@ -7,7 +7,7 @@
 use pileus_api_s3control as api;
 use pileus_core::{AccountId, Arn, Region, Timestamp};
 use pileus_platform::{Cx, LimitsProfile};
-use pileus_store::{Reader, Space, Stored, Table};
+use pileus_store::{Reader, Space, StoreError, Stored, Table};
 use pileus_wire::value::{Map, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +17,7 @@ use crate::bucket::{Bucket, Configured};
 use crate::config::public_access::{self, Block};
 use crate::config::stored;
 use crate::error::S3Error;
+use crate::keys::BUCKETS;
 use crate::policy::document;
 
 /// By account, region and name. Ranged over by `ListAccessPoints`.
@@ -320,50 +321,31 @@ pub async fn delete_access_point_policy(
     Ok(Unit)
 }
 
-/// An access point as a request names it instead of a bucket.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Via {
-    /// `arn:aws:s3:us-east-1:123456789012:accesspoint/name`
-    pub arn: String,
-    pub account: AccountId,
-    pub point: AccessPoint,
+/// Whether a name that is no bucket's may be an access point's: its ARN (which also its host stands for) or its alias.
+pub fn may_be(name: &str) -> bool {
+    name.starts_with("arn:") || name.ends_with("-s3alias")
 }
 
-/// The access point that stands where a bucket's name is expected: by its ARN, its alias, or `name-account`, the first label of its
-/// host. `None` for what is none of these.
-///
-/// # Errors
-/// `NoSuchAccessPoint`
-pub async fn resolve(reader: &impl Reader, region: &Region, name: &str) -> Result<Option<Via>, S3Error> {
+/// The bucket behind an access point that stands where a bucket's name is expected.
+pub async fn bucket(reader: &impl Reader, name: &str) -> Result<Option<Bucket>, StoreError> {
     let named = if name.starts_with("arn:") {
-        let arn = Arn::parse(name).map_err(|_| S3Error::invalid("The ARN is not valid."))?;
+        let Ok(arn) = Arn::parse(name) else { return Ok(None) };
         let point = arn.resource().strip_prefix("accesspoint/").map(str::to_owned);
         match (AccountId::parse(arn.account()), Region::parse(arn.region()), point) {
             (Some(account), Some(region), Some(name)) => Alias { account, region, name },
-            _ => {
-                return Err(S3Error::lacking("ARNs of other things than access points in place of a bucket"));
-            }
+            _ => return Ok(None),
         }
-    } else if name.ends_with("-s3alias") {
+    } else {
         match ALIASES.get(reader, &name).await? {
             Some(alias) => alias,
             None => return Ok(None),
         }
-    } else {
-        let parts =
-            name.rsplit_once('-').and_then(|(name, account)| Some((name, AccountId::parse(account)?)));
-        let Some((point, account)) = parts else { return Ok(None) };
-        Alias { account, region: region.clone(), name: point.to_owned() }
     };
     let key = (named.account, named.region.clone(), named.name.clone());
-    match ACCESS_POINTS.get(reader, &key).await? {
-        Some(point) => {
-            let arn = point_arn(named.account, &named.region, &named.name);
-            Ok(Some(Via { arn, account: named.account, point }))
-        }
-        None if name.starts_with("arn:") => Err(no_such(&named.name)),
-        None => Ok(None),
-    }
+    let Some(point) = ACCESS_POINTS.get(reader, &key).await? else { return Ok(None) };
+    let found = BUCKETS.get(reader, &point.bucket).await?;
+    let arn = point_arn(named.account, &named.region, &named.name);
+    Ok(found.map(|bucket| Bucket { via: Some(arn), ..bucket }))
 }
 
 /// The policy that holds for an access point's ARN (or that of an object by it): its own, and what the bucket's denies. The outer
