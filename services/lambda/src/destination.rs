@@ -4,6 +4,7 @@
 //! the sentences, and the form of a dead letter's attributes.
 
 use pileus_api_lambda as api;
+use pileus_api_sns as sns;
 use pileus_api_sqs as sqs;
 use pileus_core::{Arn, Region, Timestamp};
 use pileus_platform::{Access, Cx};
@@ -24,6 +25,7 @@ pub struct Both<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     Queue(Arn),
+    Topic(Arn),
     Function(FunctionName),
 }
 
@@ -40,7 +42,7 @@ fn read(arn: &str) -> Result<Option<Destination>, LambdaError> {
     match parsed.service() {
         "sqs" => Ok(Some(Destination::Queue(parsed))),
         "lambda" => Ok(FunctionName::from_arn(arn).map(Destination::Function)),
-        "sns" => Err(LambdaError::missing("SNS topics as destinations of Lambda functions")),
+        "sns" => Ok(Some(Destination::Topic(parsed))),
         "events" => Err(LambdaError::missing("event buses as destinations of Lambda functions")),
         "s3" => Err(LambdaError::missing("S3 buckets as destinations of Lambda functions")),
         _ => Ok(None),
@@ -66,6 +68,7 @@ pub async fn check(cx: &Cx, own: &FunctionName, role: &str, both: &Both<'_>) -> 
         };
         let needed = match read(arn)?.ok_or_else(malformed)? {
             Destination::Queue(queue) => Access::new("sqs:SendMessage", queue.as_str()),
+            Destination::Topic(topic) => Access::new("sns:Publish", topic.as_str()),
             Destination::Function(target) => {
                 if target.key() == own.key() {
                     return Err(LambdaError::invalid(
@@ -92,16 +95,18 @@ pub async fn check(cx: &Cx, own: &FunctionName, role: &str, both: &Both<'_>) -> 
 pub async fn dead_letter(cx: &Cx, arn: Option<String>, role: &str) -> Result<Option<String>, LambdaError> {
     let Some(arn) = arn.filter(|arn| !arn.is_empty()) else { return Ok(None) };
     match Arn::parse(&arn).as_ref().map(Arn::service) {
-        Ok("sqs") => {}
-        Ok("sns") => {
-            return Err(LambdaError::missing("SNS topics as dead-letter targets of Lambda functions"));
-        }
+        Ok("sqs" | "sns") => {}
         _ => return Err(LambdaError::invalid(format!("Invalid dead-letter target: {arn}"))),
     }
-    if !role_may(cx, role, Access::new("sqs:SendMessage", arn.as_str())).await? {
-        return Err(LambdaError::invalid(
-            "The provided execution role does not have permissions to call SendMessage on SQS",
-        ));
+    let is_queue = Arn::parse(&arn).is_ok_and(|arn| arn.service() == "sqs");
+    let (action, text) = match is_queue {
+        true => ("sqs:SendMessage", "SendMessage on SQS"),
+        false => ("sns:Publish", "Publish on SNS"),
+    };
+    if !role_may(cx, role, Access::new(action, arn.as_str())).await? {
+        return Err(LambdaError::invalid(format!(
+            "The provided execution role does not have permissions to call {text}"
+        )));
     }
     Ok(Some(arn))
 }
@@ -152,6 +157,7 @@ pub fn record(ended: &Ended, now: Timestamp, request: &[u8]) -> Value {
 pub async fn deliver(cx: &Cx, arn: &str, body: String) -> Result<(), LambdaError> {
     match read(arn)? {
         Some(Destination::Queue(queue)) => send(cx, &queue, body, None).await,
+        Some(Destination::Topic(topic)) => publish(cx, &topic, body, None).await,
         Some(Destination::Function(_)) => {
             let input = api::InvocationRequest {
                 function_name: Some(arn.to_owned()),
@@ -175,6 +181,24 @@ pub async fn send_dead_letter(
     error: &str,
 ) -> Result<(), LambdaError> {
     let queue = Arn::parse(queue).map_err(|error| LambdaError::Internal(error.to_string()))?;
+    if queue.service() == "sns" {
+        let error: String = error.chars().take(1_024).collect();
+        let said = [
+            ("RequestID", "String", request_id),
+            ("ErrorCode", "Number", "200"),
+            ("ErrorMessage", "String", &error),
+        ];
+        let attribute = |(name, kind, value): (&str, &str, &str)| {
+            let value = sns::MessageAttributeValue {
+                data_type: Some(kind.to_owned()),
+                string_value: Some(value.to_owned()),
+                ..sns::MessageAttributeValue::default()
+            };
+            (name.to_owned(), value)
+        };
+        let attributes = said.into_iter().filter(|(_, _, value)| !value.is_empty()).map(attribute).collect();
+        return publish(cx, &queue, body, Some(attributes)).await;
+    }
     let attribute = |kind: &str, value: &str| sqs::MessageAttributeValue {
         data_type: Some(kind.to_owned()),
         string_value: Some(value.to_owned()),
@@ -206,6 +230,23 @@ async fn send(
         ..sqs::SendMessageRequest::default()
     };
     cx.with_region(region).call(sqs::SEND_MESSAGE, input).await?;
+    Ok(())
+}
+
+async fn publish(
+    cx: &Cx,
+    topic: &Arn,
+    body: String,
+    attributes: Option<Map<sns::MessageAttributeValue>>,
+) -> Result<(), LambdaError> {
+    let region = Region::parse(topic.region()).unwrap_or_else(|| cx.region().clone());
+    let input = sns::PublishInput {
+        topic_arn: Some(topic.to_string()),
+        message: Some(body),
+        message_attributes: attributes,
+        ..sns::PublishInput::default()
+    };
+    cx.with_region(region).call(sns::PUBLISH, input).await?;
     Ok(())
 }
 
@@ -257,6 +298,6 @@ mod tests {
             Ok(Some(Destination::Function(_)))
         ));
         assert!(matches!(read("arn:aws:iam:us-east-1:123456789012:x"), Ok(None)));
-        assert!(matches!(read("arn:aws:sns:us-east-1:123456789012:t"), Err(LambdaError::NotImplemented(_))));
+        assert!(matches!(read("arn:aws:sns:us-east-1:123456789012:t"), Ok(Some(Destination::Topic(_)))));
     }
 }

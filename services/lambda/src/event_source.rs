@@ -1,4 +1,4 @@
-//! Event source mappings: `CreateEventSourceMapping` and its sisters. The pollers: `event_source/sqs.rs`.
+//! Event source mappings: `CreateEventSourceMapping` and its sisters. The pollers: `event_source/sqs.rs`, `event_source/stream.rs`.
 //!
 //! Source: AWS Lambda API Reference, "CreateEventSourceMapping"; Lambda Developer Guide, "Using Lambda with Amazon SQS". Recorded: the
 //! answers' form and the sentences.
@@ -6,7 +6,9 @@
 pub mod batch;
 pub mod filter;
 pub mod sqs;
+pub mod stream;
 
+use pileus_api_dynamodbstreams as streams_api;
 use pileus_api_lambda as api;
 use pileus_api_sqs as sqs_api;
 use pileus_core::{AccountId, Arn, Region, Timestamp};
@@ -22,6 +24,8 @@ use crate::name::FunctionName;
 use crate::page::Page;
 use crate::tags::{self, Tags};
 use crate::{destination, role};
+
+use self::stream::settings::{self, Given, StreamSettings};
 
 /// Account, region and UUID.
 pub type Key = (AccountId, Region, String);
@@ -45,6 +49,9 @@ pub struct MappingRow {
     pub modified: Timestamp,
     #[serde(default)]
     pub tags: Tags,
+    /// Of a mapping that reads a stream.
+    #[serde(default)]
+    pub stream: Option<StreamSettings>,
 }
 
 impl Stored for MappingRow {}
@@ -71,7 +78,7 @@ impl MappingRow {
             self.filters.iter().map(|pattern| api::Filter { pattern: Some(pattern.clone()) }).collect();
         let responses =
             if self.reports_failures { vec!["ReportBatchItemFailures".to_owned()] } else { vec![] };
-        api::EventSourceMappingConfiguration {
+        let mut answer = api::EventSourceMappingConfiguration {
             uuid: Some(key.2.clone()),
             batch_size: Some(i64::from(self.batch_size)),
             maximum_batching_window_in_seconds: Some(i64::from(self.window_seconds)),
@@ -88,7 +95,11 @@ impl MappingRow {
             function_response_types: Some(responses),
             event_source_mapping_arn: Some(arn(key)),
             ..api::EventSourceMappingConfiguration::default()
+        };
+        if let Some(stream) = &self.stream {
+            stream.show(&mut answer);
         }
+        answer
     }
 
     /// When nothing is on its way.
@@ -101,6 +112,13 @@ impl MappingRow {
     }
 
     fn check(&self) -> Result<(), LambdaError> {
+        for pattern in &self.filters {
+            filter::Pattern::parse(pattern)
+                .map_err(|_| LambdaError::invalid("Invalid filter pattern definition."))?;
+        }
+        if let Some(stream) = &self.stream {
+            return stream.check_batch(self.batch_size);
+        }
         if self.batch_size > 10 && self.is_fifo() {
             return Err(LambdaError::invalid("Batch size for FIFO queues cannot be greater than 10."));
         }
@@ -114,10 +132,6 @@ impl MappingRow {
                 "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10",
             ));
         }
-        for pattern in &self.filters {
-            filter::Pattern::parse(pattern)
-                .map_err(|_| LambdaError::invalid("Invalid filter pattern definition."))?;
-        }
         Ok(())
     }
 }
@@ -125,6 +139,7 @@ impl MappingRow {
 /// What only other event sources have.
 #[derive(Default)]
 struct Foreign {
+    scaling: bool,
     starting_position: bool,
     streams: bool,
     kafka: bool,
@@ -136,16 +151,20 @@ struct Foreign {
 }
 
 impl Foreign {
-    fn refuse(&self) -> Result<(), LambdaError> {
-        let invalid = [
+    /// What neither queues nor streams have, or this cloud lacks for both.
+    fn refuse(&self, kind: Kind) -> Result<(), LambdaError> {
+        let of_queues = [
             (self.starting_position, "StartingPosition is not valid for SQS event sources."),
             (
                 self.streams,
                 "ParallelizationFactor, MaximumRecordAgeInSeconds, BisectBatchOnFunctionError, MaximumRetryAttempts and TumblingWindowInSeconds are not supported for SQS event sources.",
             ),
-            (self.kafka, "Unsupported event source for the given parameters."),
             (self.destinations, "DestinationConfig is not supported for SQS event sources."),
         ];
+        let of_streams = [(self.scaling, "ScalingConfig is not supported for DynamoDB event sources.")];
+        let of_both = [(self.kafka, "Unsupported event source for the given parameters.")];
+        let own = if kind == Kind::Queue { &of_queues[..] } else { &of_streams[..] };
+        let invalid: Vec<_> = of_both.iter().chain(own).copied().collect();
         if let Some((_, text)) = invalid.into_iter().find(|(is_given, _)| *is_given) {
             return Err(LambdaError::invalid(text));
         }
@@ -167,30 +186,66 @@ fn patterns(given: Option<api::FilterCriteria>) -> Vec<String> {
     filters.into_iter().filter_map(|filter| filter.pattern).collect()
 }
 
-/// The queue that a mapping reads.
-fn queue(cx: &Cx, source: Option<&str>) -> Result<Arn, LambdaError> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Queue,
+    Stream,
+}
+
+/// The queue or the stream that a mapping reads.
+fn source(cx: &Cx, source: Option<&str>) -> Result<(Kind, Arn), LambdaError> {
     let source = source.unwrap_or_default();
     let arn = Arn::parse(source).map_err(|_| LambdaError::invalid("Unrecognized event source."))?;
-    match arn.service() {
-        "sqs" => {}
+    let kind = match arn.service() {
+        "sqs" => Kind::Queue,
+        "dynamodb" if arn.resource().contains("/stream/") => Kind::Stream,
         "kinesis" => return Err(LambdaError::missing("Kinesis streams as event sources of Lambda")),
-        "dynamodb" => return Err(LambdaError::missing("DynamoDB streams as event sources of Lambda")),
         "kafka" => return Err(LambdaError::missing("Kafka as an event source of Lambda")),
         "mq" => return Err(LambdaError::missing("Amazon MQ as an event source of Lambda")),
         "rds" => return Err(LambdaError::missing("DocumentDB as an event source of Lambda")),
         _ => return Err(LambdaError::invalid("Unrecognized event source.")),
-    }
+    };
     if arn.region() != cx.region().as_str() {
         return Err(LambdaError::invalid(format!(
             "The event source and the function must be in the same region ({}).",
             cx.region()
         )));
     }
-    Ok(arn)
+    Ok((kind, arn))
+}
+
+async fn check_source(cx: &Cx, name: &FunctionName, kind: Kind, source: &Arn) -> Result<(), LambdaError> {
+    match kind {
+        Kind::Queue => check_queue(cx, name, source).await,
+        Kind::Stream => check_stream(cx, name, source).await,
+    }
+}
+
+/// Whether the function's role may read the stream, and it is there.
+async fn check_stream(cx: &Cx, name: &FunctionName, stream: &Arn) -> Result<(), LambdaError> {
+    let resolved =
+        resolve(cx.store(), name).await.map_err(|_| LambdaError::invalid("Function does not exist"))?;
+    for action in ["GetRecords", "GetShardIterator", "DescribeStream", "ListStreams"] {
+        // Listing names no single stream.
+        let resource = if action == "ListStreams" { "*" } else { stream.as_str() };
+        let access = Access::new(format!("dynamodb:{action}"), resource);
+        if !role_may(cx, &resolved.config.role, access).await? {
+            return Err(LambdaError::invalid(format!(
+                "Cannot access stream {stream}. Please ensure the role can perform the GetRecords, GetShardIterator, DescribeStream, and ListStreams Actions on your stream in IAM."
+            )));
+        }
+    }
+    let as_role = role::assume(cx, &resolved.config.role, &name.name).await?;
+    let request =
+        streams_api::DescribeStreamInput { stream_arn: Some(stream.to_string()), ..Default::default() };
+    match as_role.call(streams_api::DESCRIBE_STREAM, request).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(LambdaError::invalid(format!("Stream not found: {stream}"))),
+    }
 }
 
 /// Whether the function's role may poll the queue, and the queue keeps messages long enough.
-async fn check_source(cx: &Cx, name: &FunctionName, queue: &Arn) -> Result<(), LambdaError> {
+async fn check_queue(cx: &Cx, name: &FunctionName, queue: &Arn) -> Result<(), LambdaError> {
     let resolved =
         resolve(cx.store(), name).await.map_err(|_| LambdaError::invalid("Function does not exist"))?;
     for action in ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"] {
@@ -233,6 +288,7 @@ pub async fn create_event_source_mapping(
     input: api::CreateEventSourceMappingRequest,
 ) -> Result<api::EventSourceMappingConfiguration, LambdaError> {
     let foreign = Foreign {
+        scaling: input.scaling_config.is_some(),
         starting_position: input.starting_position.is_some() || input.starting_position_timestamp.is_some(),
         streams: input.parallelization_factor.is_some()
             || input.maximum_record_age_in_seconds.is_some()
@@ -253,21 +309,36 @@ pub async fn create_event_source_mapping(
         provisioned: input.provisioned_poller_config.is_some(),
     };
     let name = FunctionName::parse(cx, input.function_name.as_deref(), None)?;
-    let source = queue(cx, input.event_source_arn.as_deref())?;
-    foreign.refuse()?;
-    check_source(cx, &name, &source).await?;
+    let (kind, source) = source(cx, input.event_source_arn.as_deref())?;
+    foreign.refuse(kind)?;
+    let given = Given {
+        starting_position: input.starting_position,
+        parallelization: input.parallelization_factor,
+        max_age_seconds: input.maximum_record_age_in_seconds,
+        max_retries: input.maximum_retry_attempts,
+        bisects: input.bisect_batch_on_function_error,
+        tumbling_seconds: input.tumbling_window_in_seconds,
+        destinations: input.destination_config,
+    };
+    let stream = match kind {
+        Kind::Queue => None,
+        Kind::Stream => Some(StreamSettings::new(&given, cx.now())?),
+    };
+    check_source(cx, &name, kind, &source).await?;
+    let default_batch = if kind == Kind::Stream { settings::BATCH_SIZE } else { 10 };
     let number = |value: Option<i64>, default| value.and_then(|v| u32::try_from(v).ok()).unwrap_or(default);
     let row = &MappingRow {
         source: source.as_str().to_owned(),
         function_arn: name.qualified_arn(),
         is_enabled: input.enabled.unwrap_or(true),
-        batch_size: number(input.batch_size, 10),
+        batch_size: number(input.batch_size, default_batch),
         window_seconds: number(input.maximum_batching_window_in_seconds, 0),
         filters: patterns(input.filter_criteria),
         reports_failures: input.function_response_types.is_some_and(|types| !types.is_empty()),
         max_concurrency: max_concurrency(input.scaling_config),
         modified: Timestamp::from_secs(cx.now().as_secs()),
         tags: tags::merge(Tags::new(), input.tags)?,
+        stream,
     };
     row.check()?;
     let key = &key(cx, Some(&cx.ids().uuid()));
@@ -278,7 +349,8 @@ pub async fn create_event_source_mapping(
         });
         if let Some(((_, _, uuid), _)) = same {
             return Err(LambdaError::ResourceConflict(format!(
-                "An event source mapping with SQS arn (\" {} \") and function (\" {} \") already exists. Please update or delete the existing mapping with UUID {uuid}",
+                "An event source mapping with {} arn (\" {} \") and function (\" {} \") already exists. Please update or delete the existing mapping with UUID {uuid}",
+                if row.stream.is_some() { "DynamoDB" } else { "SQS" },
                 row.source,
                 function_of(row)
             )));
@@ -357,13 +429,24 @@ pub async fn update_event_source_mapping(
         logging: input.logging_config.is_some(),
         provisioned: input.provisioned_poller_config.is_some(),
         starting_position: false,
+        scaling: input.scaling_config.is_some(),
     };
     let known = MAPPINGS.get(cx.store(), key).await?.ok_or_else(LambdaError::not_there)?;
-    foreign.refuse()?;
+    let (kind, known_source) = source(cx, Some(&known.source))?;
+    foreign.refuse(kind)?;
+    let given = &Given {
+        starting_position: None,
+        parallelization: input.parallelization_factor,
+        max_age_seconds: input.maximum_record_age_in_seconds,
+        max_retries: input.maximum_retry_attempts,
+        bisects: input.bisect_batch_on_function_error,
+        tumbling_seconds: input.tumbling_window_in_seconds,
+        destinations: input.destination_config.clone(),
+    };
     let moved = match input.function_name.as_deref() {
         Some(name) => {
             let name = FunctionName::parse(cx, Some(name), None)?;
-            check_source(cx, &name, &queue(cx, Some(&known.source))?).await?;
+            check_source(cx, &name, kind, &known_source).await?;
             Some(name.qualified_arn())
         }
         None => None,
@@ -388,6 +471,9 @@ pub async fn update_event_source_mapping(
             }
             if let Some(types) = &input.function_response_types {
                 row.reports_failures = !types.is_empty();
+            }
+            if let Some(stream) = &mut row.stream {
+                stream.change(given)?;
             }
             if input.scaling_config.is_some() {
                 row.max_concurrency = max_concurrency(input.scaling_config.clone());
@@ -418,6 +504,7 @@ pub async fn delete_event_source_mapping(
         .transact(|txn| async move {
             let row = MAPPINGS.get(&txn, key).await?.ok_or_else(LambdaError::not_there)?;
             MAPPINGS.delete(&txn, key);
+            stream::forget(&txn, key).await?;
             txn.notify(TOPIC);
             Ok::<_, LambdaError>(row)
         })

@@ -13,6 +13,7 @@
 //! | meta  | `Fl` account region layer                    | `LayerRow`       | `ListLayers`                                 |
 //! | meta  | `Fk` account region layer version            | `LayerVersionRow`| `ListLayerVersions`                          |
 //! | meta  | `Fm` account region uuid                     | `MappingRow`     | `ListEventSourceMappings`; the pollers       |
+//! | meta  | `Fh` mapping shard                           | `Checkpoint`     | the pollers, `DeleteEventSourceMapping`     |
 //! | meta  | `Fg` blob owner                              | empty            | the sweeper of code                          |
 //! | queue | `Fq` event id part                           | bytes            | nobody: payloads of asynchronous events      |
 
@@ -24,6 +25,7 @@ use crate::alias::AliasRow;
 use crate::concurrency::ProvisionedRow;
 use crate::event_invoke::EventInvokeRow;
 use crate::event_source::MappingRow;
+use crate::event_source::stream::Checkpoint;
 use crate::function::{FunctionRow, VersionRow};
 use crate::layer::{LayerRow, LayerVersionRow};
 use crate::permission::PolicyRow;
@@ -45,6 +47,7 @@ pub const LAYERS: Table<FunctionKey, LayerRow> = Table::new(Space::Meta, *b"Fl")
 pub const LAYER_VERSIONS: Table<(AccountId, Region, String, u64), LayerVersionRow> =
     Table::new(Space::Meta, *b"Fk");
 pub const MAPPINGS: Table<FunctionKey, MappingRow> = Table::new(Space::Meta, *b"Fm");
+pub const CHECKPOINTS: Table<(String, String), Checkpoint> = Table::new(Space::Meta, *b"Fh");
 /// Who uses a blob of code: a version of a function, or a layer version.
 pub const CODE: Table<(String, String), Nothing> = Table::new(Space::Meta, *b"Fg");
 

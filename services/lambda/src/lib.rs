@@ -22,6 +22,7 @@
 //! | `invoke/event.rs`             | asynchronous events: their queue, retries, destinations                             |
 //! | `destination.rs`              | destinations and dead-letter queues                                                 |
 //! | `event_source.rs`             | `CreateEventSourceMapping` and its sisters                                          |
+//! | `event_source/stream.rs`      | pollers of DynamoDB streams, and below it their rules                               |
 //! | `event_source/sqs.rs`         | pollers; `batch.rs`, `filter.rs`: events and filters, pure                           |
 //! | `url.rs`                      | `CreateFunctionUrlConfig` and its sisters                                           |
 //! | `url/serve.rs`                | requests to function URLs; `url/http.rs`: events and responses, pure                |

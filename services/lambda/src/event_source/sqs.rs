@@ -1,4 +1,4 @@
-//! Pollers of SQS queues. A mapping is polled by the node that holds its lease; batches run side by side, few at first and more while
+//! Pollers of SQS queues, and which poller a mapping has. A mapping is polled by the node that holds its lease; batches run side by side, few at first and more while
 //! there is enough to do.
 //!
 //! A message stays in the queue, out of sight, while its function runs, and is deleted after it: a node that dies in between leaves it
@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::batch::{self, Verdict};
 use super::filter::Pattern;
-use super::{Key, MappingRow, TOPIC, arn};
+use super::{Key, MappingRow, TOPIC, arn, stream};
 use crate::destination::queue_url;
 use crate::error::LambdaError;
 use crate::function::resolve;
@@ -96,13 +96,25 @@ async fn hold(platform: Platform, key: Key, row: MappingRow, mut stopped: watch:
     else {
         return;
     };
-    let filters = row.filters.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
-    let poller = Arc::new(Poller { platform: platform.clone(), key, row, queue, name, filters });
+    let filters: Vec<Pattern> = row.filters.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
+    let lease_name = format!("lambda/{}", key.2);
+    let reader = match row.stream.clone() {
+        Some(settings) => {
+            let platform = platform.clone();
+            Reader::Stream(stream::Poller { platform, key, row, name, filters, settings })
+        }
+        None => {
+            Reader::Queue(Arc::new(Poller { platform: platform.clone(), key, row, queue, name, filters }))
+        }
+    };
     loop {
-        let taken = platform.store().lease(&format!("lambda/{}", poller.key.2), LEASE).await;
+        let taken = platform.store().lease(&lease_name, LEASE).await;
         match taken {
             Ok(Some(lease)) => {
-                poller.poll(&lease, &mut stopped).await;
+                match &reader {
+                    Reader::Queue(poller) => poller.poll(&lease, &mut stopped).await,
+                    Reader::Stream(poller) => poller.poll(&lease, &mut stopped).await,
+                }
                 if stopped.has_changed().is_err() {
                     // Whoever polls the mapping as it is now need not wait for the lease to end.
                     let _ = lease.release().await;
@@ -118,6 +130,12 @@ async fn hold(platform: Platform, key: Key, row: MappingRow, mut stopped: watch:
             () = platform.clock().sleep_until(platform.clock().now() + LEASE_PAUSE) => {}
         }
     }
+}
+
+/// What reads the source of a mapping.
+enum Reader {
+    Queue(Arc<Poller>),
+    Stream(stream::Poller),
 }
 
 struct Poller {

@@ -9,7 +9,7 @@ use pileus_core::{Arn, Region, Timestamp};
 use pileus_platform::Cx;
 use pileus_wire::value::{Map, Unit};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Protocol, change, parse_arn};
 use crate::error::SnsError;
@@ -293,18 +293,13 @@ pub async fn set_subscription_attributes(
     .await
 }
 
-/// The form of a redrive policy that `arn` stands in.
-pub fn redrive_policy(arn: &str) -> String {
-    json!({ "deadLetterTargetArn": arn }).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn values_are_checked_by_name_and_protocol() {
-        let redrive = redrive_policy("arn:aws:sqs:us-east-1:123456789012:q");
+        let redrive = r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:123456789012:q"}"#;
         let cases = [
             ("RawMessageDelivery", "true", Protocol::Sqs, true),
             ("RawMessageDelivery", "true", Protocol::Lambda, false),
@@ -316,7 +311,7 @@ mod tests {
             ("FilterPolicyScope", "Body", Protocol::Sqs, false),
             ("DeliveryPolicy", r#"{"throttlePolicy":{"maxReceivesPerSecond":1}}"#, Protocol::Http, true),
             ("DeliveryPolicy", r#"{"throttlePolicy":{"maxReceivesPerSecond":1}}"#, Protocol::Sqs, false),
-            ("RedrivePolicy", &redrive, Protocol::Sqs, true),
+            ("RedrivePolicy", redrive, Protocol::Sqs, true),
             ("RedrivePolicy", r#"{"deadLetterTargetArn":"x"}"#, Protocol::Sqs, false),
             (
                 "ReplayPolicy",

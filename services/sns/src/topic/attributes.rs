@@ -22,6 +22,9 @@ pub struct Attributes {
     /// `1` or `2`, where it was set.
     pub signature_version: Option<String>,
     pub tracing: Option<String>,
+    /// Kept and shown: encryption at rest is the disk's here.
+    #[serde(default)]
+    pub kms_key: Option<String>,
     pub fifo: Option<Fifo>,
     /// `ArchivePolicy`: days that messages are kept.
     pub archive_days: Option<u16>,
@@ -95,10 +98,7 @@ impl Attributes {
                 "Active" => return Err(SnsError::missing("active tracing of topics (AWS X-Ray)")),
                 _ => return Err(SnsError::invalid("TracingConfig")),
             },
-            "KmsMasterKeyId" if given.is_some() => {
-                return Err(SnsError::missing("encryption of topics with KMS keys (KmsMasterKeyId)"));
-            }
-            "KmsMasterKeyId" => {}
+            "KmsMasterKeyId" => self.kms_key = given,
             "FifoTopic" if setting == Setting::Create => {
                 truth(name, value)?;
             }
@@ -174,6 +174,7 @@ impl Attributes {
         optional("DeliveryPolicy", &self.delivery_policy);
         optional("SignatureVersion", &self.signature_version);
         optional("TracingConfig", &self.tracing);
+        optional("KmsMasterKeyId", &self.kms_key);
         if let Some(fifo) = self.fifo {
             shown.insert("FifoTopic", "true".to_owned());
             shown.insert("ContentBasedDeduplication", fifo.content_based_deduplication.to_string());
@@ -337,7 +338,7 @@ mod tests {
             ("SignatureVersion", "3", false, false),
             ("TracingConfig", "PassThrough", false, true),
             ("TracingConfig", "Active", false, false),
-            ("KmsMasterKeyId", "alias/aws/sns", false, false),
+            ("KmsMasterKeyId", "alias/aws/sns", false, true),
             ("ContentBasedDeduplication", "true", true, true),
             ("ContentBasedDeduplication", "true", false, false),
             ("FifoThroughputScope", "MessageGroup", true, true),
