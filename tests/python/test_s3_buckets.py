@@ -47,7 +47,6 @@ def test_lists_of_buckets_are_pages_of_a_prefix_and_a_region(s3, name):
     assert [found["Name"] for found in rest["Buckets"]] == names[2:] and "ContinuationToken" not in rest
     irish = s3.list_buckets(Prefix=prefix, BucketRegion="eu-west-1")["Buckets"]
     assert [found["Name"] for found in irish] == [names[1], names[3]]
-    assert refused(s3.list_buckets, MaxBuckets=0) == ("InvalidArgument", 400)
 
 
 def test_names_that_no_bucket_may_have(node):
@@ -99,7 +98,8 @@ def test_where_a_bucket_is_made(node, name, region, constraint, expected):
 def test_a_request_to_another_region_is_told_where_the_bucket_is(node, s3, name):
     bucket = name("far")
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
-    signed = s3.generate_presigned_url("list_objects_v2", Params={"Bucket": bucket})
+    v4 = node.client("s3", signature_version="s3v4")
+    signed = v4.generate_presigned_url("list_objects_v2", Params={"Bucket": bucket})
     answer = requests.get(signed, timeout=10)
     assert answer.status_code == 301 and answer.headers["x-amz-bucket-region"] == "ap-northeast-2"
     assert "<Code>PermanentRedirect</Code>" in answer.text and f"<Bucket>{bucket}</Bucket>" in answer.text

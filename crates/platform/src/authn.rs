@@ -6,7 +6,9 @@ use bytes::Bytes;
 use pileus_core::{AccountId, Region, Timestamp};
 use pileus_wire::post_policy::SignedPolicy;
 use pileus_wire::protocol::Protocol;
+use pileus_wire::route::{HostKind, classify_host};
 use pileus_wire::schema::{Auth, Operation, Service as Api};
+use pileus_wire::sigv2;
 use pileus_wire::sigv4::{self, AuthError, Family, Form, RequestView, Rules, SignedRequest, SigningKey};
 
 use crate::Fault;
@@ -40,6 +42,9 @@ pub(crate) async fn authenticate_with_key(
     claim: Claim<'_>,
 ) -> Result<(Caller, Option<SigningKey>), Fault> {
     let family = family(claim.api, claim.protocol);
+    if family == Family::S3 && matches!(claim.signed, Err(AuthError::SigV2)) {
+        return Ok((authenticate_v2(platform, &claim).await?, None));
+    }
     let refuse = |error: AuthError| to_fault(&error, family);
     let Some(signed) = claim_of(&claim.signed, claim.api, claim.operation, claim.protocol)? else {
         return Ok((Caller::anonymous(AccountId::DEFAULT), None));
@@ -71,6 +76,75 @@ pub(crate) async fn authenticate_with_key(
     Ok((caller, Some(key)))
 }
 
+/// The principal behind a signature of Version 2. Of keys that this cloud did not issue nothing is checked, as with Version 4.
+async fn authenticate_v2(platform: &Platform, claim: &Claim<'_>) -> Result<Caller, Fault> {
+    let refuse = |error: AuthError| to_fault(&error, Family::S3);
+    let signed = sigv2::parse(claim.view.headers, claim.view.query);
+    let signed = signed.ok_or_else(|| refuse(AuthError::SigV2))?;
+    let unmoved = platform.clock().unmoved();
+    match signed.form {
+        Form::Query | Form::Post if signed.time < claim.now => {
+            return Err(Fault::framework("AccessDenied", 403, "Request has expired")
+                .with_extra("Expires", signed.time.to_iso8601())
+                .with_extra("ServerTime", claim.now.to_iso8601()));
+        }
+        Form::Header if signed.time.since(unmoved).max(unmoved.since(signed.time)) > Rules::s3().max_skew => {
+            let date = signed.time.to_basic();
+            return Err(refuse(AuthError::Expired { date, now: unmoved, skew: Rules::s3().max_skew }));
+        }
+        _ => {}
+    }
+    let token = signed.session_token.as_deref();
+    let (caller, secret) = match find(platform, &signed.access_key, token, claim.api, claim.now).await? {
+        Found::Known(caller, secret) => (caller, secret),
+        Found::Trusted(caller) => return Ok(caller),
+        Found::Refused(error) => return Err(refuse(error)),
+    };
+    let host = claim.view.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let bucket = match classify_host(&platform.config().hosts, host.unwrap_or_default()) {
+        HostKind::S3Bucket { bucket, .. } => Some(bucket),
+        _ => None,
+    };
+    let text = signed.string_to_sign(&claim.view, bucket);
+    if !signed.verifies(&secret, &text) {
+        return Err(refuse(AuthError::SignatureMismatch {
+            access_key: signed.access_key,
+            provided: signed.signature,
+            string_to_sign: text,
+            canonical_request: String::new(),
+        }));
+    }
+    let region = platform.config().default_region.clone();
+    platform.identities().record_use(&caller, claim.api.arn_namespace, &region, claim.now);
+    Ok(caller)
+}
+
+/// The principal behind the policy of an S3 POST form that is signed with Version 2.
+pub(crate) async fn authenticate_policy_v2(
+    platform: &Platform,
+    (access_key, token): (&str, Option<&str>),
+    (policy, signature): (&str, &str),
+    now: Timestamp,
+) -> Result<Caller, Fault> {
+    let unknown = || Fault::receiver("InternalFailure", "there is no model of S3");
+    let api = pileus_models::service("s3").ok_or_else(unknown)?;
+    let (caller, secret) = match find(platform, access_key, token, api, now).await? {
+        Found::Known(caller, secret) => (caller, secret),
+        Found::Trusted(caller) => return Ok(caller),
+        Found::Refused(error) => return Err(to_fault(&error, Family::S3)),
+    };
+    if sigv2::verifies(&secret, policy, signature) {
+        return Ok(caller);
+    }
+    let mismatch = AuthError::SignatureMismatch {
+        access_key: access_key.to_owned(),
+        provided: signature.to_owned(),
+        string_to_sign: policy.to_owned(),
+        canonical_request: String::new(),
+    };
+    Err(to_fault(&mismatch, Family::S3))
+}
+
 /// The principal behind the policy of an S3 POST form.
 ///
 /// # Errors
@@ -96,7 +170,8 @@ pub(crate) async fn authenticate_policy(
     Ok(caller)
 }
 
-/// What can be told from the headers alone, before a body is read: `None` is an unsigned request that may go on.
+/// What can be told from the headers alone, before a body is read: `None` is an unsigned request that may go on, or one to S3
+/// that is signed with Version 2.
 ///
 /// # Errors
 /// A signature that cannot be read, or none where there must be one.
@@ -107,6 +182,9 @@ pub(crate) fn claim_of<'a>(
     protocol: Protocol,
 ) -> Result<Option<&'a SignedRequest>, Fault> {
     let refuse = |error: &AuthError| to_fault(error, family(api, protocol));
+    if family(api, protocol) == Family::S3 && matches!(signed, Err(AuthError::SigV2)) {
+        return Ok(None);
+    }
     match signed.as_ref().map_err(refuse)? {
         Some(signed) => Ok(Some(signed)),
         None if operation.auth != Auth::SigV4 || accepts_anonymous(api) => Ok(None),

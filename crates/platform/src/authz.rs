@@ -337,6 +337,17 @@ fn context(
     for (key, value) in cx.extra_context() {
         context.insert(key, value.as_str());
     }
+    if let Some(signature) = cx.origin().signature.as_ref().filter(|_| access.action.starts_with("s3:")) {
+        context.insert("s3:authType", signature.form);
+        context.insert("s3:signatureversion", signature.version);
+        if let Some(signed_at) = signature.signed_at {
+            let age = cx.platform().clock().unmoved().since(signed_at).as_millis();
+            context.insert("s3:signatureAge", age.to_string());
+        }
+        if let Some(digest) = &signature.content_sha256 {
+            context.insert("s3:x-amz-content-sha256", digest.as_str());
+        }
+    }
     for (key, values) in &access.context {
         match values.as_slice() {
             [value] => context.insert(key, value.as_str()),

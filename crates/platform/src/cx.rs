@@ -9,6 +9,7 @@ use pileus_blobs::Blobs;
 use pileus_core::{AccountId, Clock, Ids, Region, Rng, Timestamp};
 use pileus_store::{Store, StoreError, Txn};
 use pileus_wire::operation::Operation;
+use pileus_wire::sigv4;
 use pileus_wire::value::Struct;
 
 use tracing::Instrument as _;
@@ -47,6 +48,22 @@ pub struct Origin {
     /// `Host` as the client wrote it; empty for work that no request caused.
     pub host: String,
     pub referer: String,
+    /// How the request was signed, of those to S3.
+    pub signature: Option<RequestSignature>,
+    /// The signature or the host says a region; else it is this node's default.
+    pub has_region: bool,
+}
+
+/// What S3's condition keys tell of a signature.
+#[derive(Debug, Clone)]
+pub struct RequestSignature {
+    /// `REST-HEADER`, `REST-QUERY-STRING`, `POST`
+    pub form: &'static str,
+    /// `AWS4-HMAC-SHA256`, `AWS`
+    pub version: &'static str,
+    pub signed_at: Option<Timestamp>,
+    /// `x-amz-content-sha256`
+    pub content_sha256: Option<String>,
 }
 
 /// What joins a request to the one that caused it, across services.
@@ -262,7 +279,33 @@ impl Cx {
     /// As for any signature: unknown key, expired token, wrong signature.
     pub async fn as_signer_of(&self, policy: &pileus_wire::post_policy::SignedPolicy) -> Result<Cx, Fault> {
         let caller = crate::authn::authenticate_policy(self.platform(), policy, self.now()).await?;
-        Ok(self.with_caller(caller))
+        Ok(self.signed_by_form(caller, sigv4::ALGORITHM))
+    }
+
+    /// As `as_signer_of`, of a form signed with Version 2: access key, policy in base64, signature, session token.
+    ///
+    /// # Errors
+    /// As `as_signer_of`.
+    pub async fn as_signer_of_v2(
+        &self,
+        access_key: &str,
+        policy: &str,
+        signature: &str,
+        token: Option<&str>,
+    ) -> Result<Cx, Fault> {
+        let caller = crate::authn::authenticate_policy_v2(
+            self.platform(),
+            (access_key, token),
+            (policy, signature),
+            self.now(),
+        );
+        Ok(self.signed_by_form(caller.await?, "AWS"))
+    }
+
+    fn signed_by_form(&self, caller: Caller, version: &'static str) -> Cx {
+        let signature = RequestSignature { form: "POST", version, signed_at: None, content_sha256: None };
+        let origin = Origin { signature: Some(signature), ..self.origin().clone() };
+        Cx(Arc::new(Inner { caller, origin: Arc::new(origin), ..(*self.0).clone() }))
     }
 
     /// Calls an operation of another service by the door that requests use: validated, authorised as `caller()`, recorded.

@@ -51,7 +51,7 @@ pub use authz::{Access, ResourcePolicy, request_context};
 pub use blob_rows::BlobRows;
 pub use caller::{Caller, CallerKind};
 pub use clock::MovableClock;
-pub use cx::{Cx, Origin, Trace};
+pub use cx::{Cx, Origin, RequestSignature, Trace};
 pub use data_plane::{DataRequest, Duplex, Upgrade};
 pub use denials::{Denial, Denials};
 pub use edge::{Edge, Ending, Exchange};

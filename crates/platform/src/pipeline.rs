@@ -10,7 +10,7 @@ use pileus_core::{Region, Timestamp};
 use pileus_wire::protocol::{Protocol, Request, Response};
 use pileus_wire::route::{self, FormPeek, RouteError, Routed};
 use pileus_wire::schema::{Operation, Service as Api};
-use pileus_wire::sigv4::{self, AuthError, Family, RequestView, SignedRequest};
+use pileus_wire::sigv4::{self, AuthError, Family, Form, RequestView, SignedRequest};
 use pileus_wire::value::{Slot, Struct};
 use pileus_wire::{codec, value};
 
@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::authn::{self, Claim};
 use crate::body::{Body, BodyError};
-use crate::cx::{Cx, Origin};
+use crate::cx::{Cx, Origin, RequestSignature};
 use crate::data_plane::{DataRequest, Upgrade};
 use crate::edge::{Ending, Exchange};
 use crate::payload::{self, Payload};
@@ -160,6 +160,11 @@ async fn answer(
         headers: &headers,
         authority: None,
     };
+    let mut origin = origin(&headers, peer, is_secure);
+    origin.has_region = region_hint.is_some() || matches!(&signed, Ok(Some(_)));
+    if is_s3 {
+        origin.signature = signature(&signed, &headers, &query);
+    }
     let of_payload = signed.as_ref().ok().and_then(Option::as_ref).filter(|_| is_s3).cloned();
     let claim = Claim { api, operation, protocol, view, signed, body: body.collected(), now };
     let (caller, key) = authn::authenticate_with_key(platform, claim).await?;
@@ -183,7 +188,7 @@ async fn answer(
         hand_over(input.as_mut(), at, body, payload);
     }
 
-    let origin = Arc::new(origin(&headers, peer, is_secure));
+    let origin = Arc::new(origin);
     let cx = Cx::new(platform.clone(), caller, region, now, request_id.clone(), origin);
     let span = tracing::debug_span!("request", request_id = &**request_id, trace = &*cx.trace_id());
     let mut output = dispatch::dispatch(&cx, api, operation, input).instrument(span).await?;
@@ -296,6 +301,30 @@ fn region(
     scope.or_else(|| Region::parse(hint?)).unwrap_or_else(|| platform.config().default_region.clone())
 }
 
+/// What S3's condition keys tell of a signature.
+fn signature(
+    signed: &Result<Option<SignedRequest>, AuthError>,
+    headers: &HeaderMap,
+    query: &str,
+) -> Option<RequestSignature> {
+    let of = |form: Form| if form == Form::Header { "REST-HEADER" } else { "REST-QUERY-STRING" };
+    match signed {
+        Ok(Some(signed)) => Some(RequestSignature {
+            form: of(signed.form),
+            version: sigv4::ALGORITHM,
+            signed_at: Some(signed.time),
+            content_sha256: Some(signed.payload.as_str().to_owned()).filter(|text| !text.is_empty()),
+        }),
+        Err(AuthError::SigV2) => pileus_wire::sigv2::parse(headers, query).map(|signed| RequestSignature {
+            form: of(signed.form),
+            version: "AWS",
+            signed_at: None,
+            content_sha256: None,
+        }),
+        _ => None,
+    }
+}
+
 pub(crate) fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, is_secure: bool) -> Origin {
     let text = |name: header::HeaderName| match headers.get(name) {
         Some(value) => value
@@ -309,6 +338,8 @@ pub(crate) fn origin(headers: &HeaderMap, peer: Option<SocketAddr>, is_secure: b
         is_secure,
         host: text(header::HOST),
         referer: text(header::REFERER),
+        signature: None,
+        has_region: false,
     }
 }
 

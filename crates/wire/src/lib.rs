@@ -28,6 +28,7 @@ pub mod probe;
 pub mod protocol;
 pub mod route;
 pub mod schema;
+pub mod sigv2;
 pub mod sigv4;
 pub mod validate;
 pub mod value;

@@ -33,8 +33,8 @@ pub use canonical::{
 };
 pub use error::{AuthError, Description, Family, ScopeFault};
 pub use key::{SigningKey, SigningKeys, sha256_hex, signing_key};
-pub(crate) use parse::parse_credential;
 pub use parse::{Form, PayloadMode, Scope, SignedRequest, parse, query_parameter};
+pub(crate) use parse::{parse_credential, parse_http_date};
 pub use probe::probe;
 pub use sign::{Credentials, SignedHeaders, Signing, presign, sign};
 pub use verify::{Rules, check, verify, verify_with};

@@ -30,7 +30,8 @@ use crate::object::write::{Bypass, find_version};
 /// `NoSuchBucket`; `PermanentRedirect` for one of another region; `AccessDenied` when its owner is not the expected one.
 pub async fn bucket(cx: &Cx, name: Option<&str>, expected_owner: Option<&str>) -> Result<Bucket, S3Error> {
     let bucket = anywhere(cx, name, expected_owner).await?;
-    if bucket.region != *cx.region() {
+    // Who neither signs for a region nor sends to one's host is answered wherever the bucket is.
+    if bucket.region != *cx.region() && (cx.origin().has_region || cx.origin().host.is_empty()) {
         return Err(redirect(&bucket).into());
     }
     Ok(bucket)

@@ -7,8 +7,8 @@ pub mod form;
 use pileus_api_s3::{PostObjectOutput, PostObjectRequest, PostResponse, Tagging};
 use pileus_platform::{Cx, Fault};
 use pileus_wire::codec::{Select, xml};
-use pileus_wire::post_policy::{self, Policy, PolicyError, field};
-use pileus_wire::sigv4::{Rules, uri_encode};
+use pileus_wire::post_policy::{self, Policy, PolicyError, SignedPolicy, field};
+use pileus_wire::sigv4::{AuthError, Rules, uri_encode};
 use pileus_wire::value::Map;
 
 use crate::access::{self, Making};
@@ -25,6 +25,13 @@ use crate::object::put::{DEFAULT_CHECKSUM, Put, shown_version};
 use crate::object::tagging;
 use crate::version::SystemMetadata;
 use form::Form;
+
+/// Who signed the form's policy.
+enum Claim {
+    Nobody,
+    V4(SignedPolicy),
+    V2,
+}
 
 fn refused(error: &PolicyError) -> S3Error {
     let description = error.describe();
@@ -52,24 +59,34 @@ pub async fn post_object(cx: &Cx, mut input: PostObjectRequest) -> Result<PostOb
         return Err(refused(&PolicyError::MissingField { name: "key" }));
     };
     let key = key(Some(asked_key))?;
-    let claim = post_policy::claim(&fields).map_err(|error| refused(&error))?;
+    let claim = match post_policy::claim(&fields) {
+        Err(PolicyError::Auth(AuthError::SigV2)) => Claim::V2,
+        claim => claim.map_err(|error| refused(&error))?.map_or(Claim::Nobody, Claim::V4),
+    };
     let mut sizes = (0, u64::MAX);
     let mut policy = None;
     let signer = match &claim {
-        None => cx.clone(),
-        Some(signed) => {
+        Claim::Nobody => cx.clone(),
+        Claim::V4(signed) => {
             let rules = Rules::s3().in_region(bucket.region.as_str());
             signed.check_scope(&rules).map_err(|error| refused(&error))?;
-            let signer = cx.as_signer_of(signed).await?;
-            let read = Policy::parse(&signed.policy).map_err(|error| refused(&error))?;
-            let conditioned: Vec<_> =
-                fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("bucket")).cloned().collect();
-            read.evaluate(&conditioned, &bucket.name, cx.now()).map_err(|error| refused(&error))?;
-            sizes = read.size_range();
-            policy = Some(read);
-            signer
+            cx.as_signer_of(signed).await?
+        }
+        Claim::V2 => {
+            let needed = |name: &'static str| given(name).ok_or(refused(&PolicyError::MissingField { name }));
+            let (key, signature) = (needed("AWSAccessKeyId")?, needed("signature")?);
+            let document = needed("policy")?;
+            cx.as_signer_of_v2(key, document, signature, given("x-amz-security-token")).await?
         }
     };
+    if let Some(document) = given("policy") {
+        let read = Policy::parse(document).map_err(|error| refused(&error))?;
+        let conditioned: Vec<_> =
+            fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("bucket")).cloned().collect();
+        read.evaluate(&conditioned, &bucket.name, cx.now()).map_err(|error| refused(&error))?;
+        sizes = read.size_range();
+        policy = Some(read);
+    }
     let cx = &signer.with_region(bucket.region.clone());
     let acl = AclHeaders { canned: given("acl"), ..AclHeaders::default() };
     let making = Making {
