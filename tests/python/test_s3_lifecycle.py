@@ -47,8 +47,11 @@ def test_objects_expire_when_their_days_have_passed(node, s3, client, name):
         {"Filter": {"And": {"Prefix": "tmp/", "ObjectSizeLessThan": 50}}, "Expiration": {"Days": 1}},
         {"Filter": {"Tag": {"Key": "hold", "Value": "1"}}, "Expiration": {"Days": 5}},
     )
+    for told in (s3.put_object(Bucket=bucket, Key="tmp/c", Body=b"x"), s3.head_object(Bucket=bucket, Key="tmp/a")):
+        assert 'rule-id="r0"' in told["Expiration"]
+    assert "Expiration" not in s3.head_object(Bucket=bucket, Key="keep")
     until(node, lambda: keys(s3, bucket) == ["keep", "tmp/tagged"], days=2)
-    names = {body["Records"][0]["eventName"] for body in take(sqs, url, 2)}
+    names = {body["Records"][0]["eventName"] for body in take(sqs, url, 3)}
     assert names == {"LifecycleExpiration:Delete"}
     until(node, lambda: keys(s3, bucket) == ["keep"], days=4)
 
@@ -101,6 +104,57 @@ def test_objects_move_to_colder_classes(node, s3, name):
 def test_uploads_that_nobody_completes_are_aborted(node, s3, name):
     bucket = name("uploads")
     s3.create_bucket(Bucket=bucket)
-    s3.create_multipart_upload(Bucket=bucket, Key="k")
     rules(s3, bucket, {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2}})
+    made = s3.create_multipart_upload(Bucket=bucket, Key="k")
+    assert made["AbortRuleId"] == "r0" and made["AbortDate"]
     until(node, lambda: not s3.list_multipart_uploads(Bucket=bucket).get("Uploads"), days=3)
+
+
+def test_an_inventory_is_written_each_day(node, s3, name):
+    import csv
+    import gzip
+    import hashlib
+    import json
+
+    bucket, target = name("listed"), name("inventory")
+    for made in (bucket, target):
+        s3.create_bucket(Bucket=made)
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{target}/*",
+        "Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{bucket}"}},
+    }
+    s3.put_bucket_policy(Bucket=target, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"1", b"22"):
+        s3.put_object(Bucket=bucket, Key="a b", Body=body)
+    s3.put_object(Bucket=bucket, Key="c", Body=b"x")
+    s3.delete_object(Bucket=bucket, Key="c")
+    configuration = {
+        "Destination": {"S3BucketDestination": {"Bucket": f"arn:aws:s3:::{target}", "Format": "CSV", "Prefix": "p"}},
+        "IsEnabled": True,
+        "Id": "daily",
+        "IncludedObjectVersions": "All",
+        "OptionalFields": ["Size", "StorageClass"],
+        "Schedule": {"Frequency": "Daily"},
+    }
+    s3.put_bucket_inventory_configuration(Bucket=bucket, Id="daily", InventoryConfiguration=configuration)
+
+    def written():
+        return [key for key in keys(s3, target) if key.endswith("manifest.checksum")]
+
+    until(node, written, days=1)
+    folder = f"p/{bucket}/daily/"
+    (checksum,) = written()
+    assert checksum.startswith(folder)
+    text = s3.get_object(Bucket=target, Key=checksum.replace("checksum", "json"))["Body"].read()
+    assert hashlib.md5(text).hexdigest() == s3.get_object(Bucket=target, Key=checksum)["Body"].read().decode()
+    manifest = json.loads(text)
+    assert manifest["fileSchema"] == "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, StorageClass"
+    (file,) = manifest["files"]
+    body = s3.get_object(Bucket=target, Key=file["key"])["Body"].read()
+    assert hashlib.md5(body).hexdigest() == file["MD5checksum"] and len(body) == file["size"]
+    rows = [[row[1], *row[3:6]] for row in csv.reader(gzip.decompress(body).decode().splitlines())]
+    assert rows == [["a+b", "true", "false", "2"], ["a+b", "false", "false", "1"], ["c", "true", "true", ""], ["c", "false", "false", "1"]]

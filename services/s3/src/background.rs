@@ -12,7 +12,7 @@ use crate::edge::S3Edge;
 use crate::notification::delivery::{self, Source};
 use crate::notification::record::{self, Event};
 use crate::notification::rules::Kind;
-use crate::{lifecycle, logging, replication};
+use crate::{inventory, lifecycle, logging, replication};
 
 /// What changes cause elsewhere, written with them.
 pub const EFFECTS: Due = Due::new(Space::Queue, *b"Se", "s3-effects");
@@ -44,6 +44,7 @@ pub fn add(service: Service) -> Service {
         .worker("effects", effects)
         .worker("logs", logging::run)
         .worker("lifecycle", lifecycle::worker::run)
+        .worker("inventory", inventory::worker::run)
 }
 
 async fn effects(platform: Platform) {

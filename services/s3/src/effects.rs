@@ -77,6 +77,10 @@ pub struct ObjectChange<'a> {
 pub async fn object_changed(cx: &Cx, txn: &Txn, change: &ObjectChange<'_>) -> Result<Outcome, S3Error> {
     let mut outcome = Outcome::default();
     if change.bucket.has(Configured::Notification) {
+        // Nothing lies elsewhere here: what is asked for is there at once.
+        if change.event == Event::RestoreCompleted {
+            tell(cx, txn, &ObjectChange { event: Event::RestorePost, ..*change }).await?;
+        }
         tell(cx, txn, change).await?;
     }
     if change.bucket.has(Configured::Replication) && !is_lifecycle(cx) {

@@ -3,6 +3,8 @@
 //! Source: Amazon S3 User Guide, "Cataloging and analyzing your data with S3 Inventory"; Amazon S3 API Reference,
 //! "PutBucketInventoryConfiguration".
 
+pub mod worker;
+
 use pileus_api_s3 as api;
 use pileus_platform::Cx;
 

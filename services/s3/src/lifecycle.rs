@@ -8,13 +8,16 @@
 pub mod rules;
 pub mod worker;
 
+use pileus_api_s3::{BucketLifecycleConfiguration, LifecycleRule};
 use pileus_core::Timestamp;
 use pileus_platform::store::Txn;
 use pileus_store::{Reader, Space, Stored, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Configured};
+use crate::config::stored;
 use crate::error::S3Error;
+use crate::version::ObjectVersion;
 
 /// Buckets with lifecycle rules, by their number. Ranged over by the worker.
 pub const WATCHED: Table<u64, Watched> = Table::new(Space::Meta, *b"Sl");
@@ -32,7 +35,10 @@ pub struct Watched {
     /// Changes with every change of the rules.
     #[serde(default)]
     pub generation: i64,
-    /// Where the pass that is going on stands.
+    /// The day that the pass that is going on was begun for.
+    #[serde(default)]
+    pub cursor_day: i64,
+    /// Where it stands.
     #[serde(default)]
     pub cursor: Option<Cursor>,
 }
@@ -53,7 +59,7 @@ pub enum Cursor {
 /// The worker begins anew with a bucket: its rules have changed.
 pub fn watch(txn: &Txn, bucket: &Bucket, moves_small: bool, now: Timestamp) -> Result<(), S3Error> {
     let generation = now.as_millis();
-    let watched = Watched { bucket: bucket.name.clone(), moves_small, generation, done_day: 0, cursor: None };
+    let watched = Watched { bucket: bucket.name.clone(), moves_small, generation, ..Watched::default() };
     WATCHED.put(txn, &bucket.id, &watched)?;
     txn.notify(worker::TOPIC);
     Ok(())
@@ -66,4 +72,42 @@ pub fn unwatch(txn: &Txn, bucket: &Bucket) {
 /// Whether the bucket's rules also move objects below 128 KiB to the archive classes.
 pub async fn moves_small_objects(reader: &impl Reader, bucket: &Bucket) -> Result<bool, S3Error> {
     Ok(WATCHED.get(reader, &bucket.id).await?.is_some_and(|watched| watched.moves_small))
+}
+
+async fn rules_of(reader: &impl Reader, bucket: &Bucket) -> Result<Vec<LifecycleRule>, S3Error> {
+    let found = stored::find::<BucketLifecycleConfiguration>(reader, bucket).await?;
+    Ok(found.and_then(|found| found.rules).unwrap_or_default())
+}
+
+/// `x-amz-expiration` of a current version; `None`, without a read, when the bucket has no rules.
+pub async fn expiration(
+    reader: &impl Reader,
+    bucket: &Bucket,
+    key: &str,
+    version: &ObjectVersion,
+) -> Result<Option<String>, S3Error> {
+    if !bucket.has(Configured::Lifecycle) || version.noncurrent_since.is_some() {
+        return Ok(None);
+    }
+    let subject = rules::Subject {
+        key,
+        size: version.size,
+        tags: &version.tags,
+        storage_class: version.storage_class(),
+        modified: version.modified,
+    };
+    Ok(rules::expiration_header(&rules_of(reader, bucket).await?, subject))
+}
+
+/// `x-amz-abort-date` and `x-amz-abort-rule-id` of an upload.
+pub async fn abortion(
+    reader: &impl Reader,
+    bucket: &Bucket,
+    key: &str,
+    initiated: Timestamp,
+) -> Result<Option<(Timestamp, String)>, S3Error> {
+    if !bucket.has(Configured::Lifecycle) {
+        return Ok(None);
+    }
+    Ok(rules::abort_headers(&rules_of(reader, bucket).await?, key, initiated))
 }

@@ -11,9 +11,10 @@ use pileus_wire::value::Unit;
 
 use super::change;
 use super::stored::{self, CONFIGURATIONS, Configuration};
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Configured};
 use crate::error::S3Error;
 use crate::inventory;
+use crate::inventory::worker::{Asked, INVENTORIES};
 
 const PAGE: usize = 100;
 const MOST: usize = 1_000;
@@ -50,6 +51,11 @@ async fn put<C: Configuration>(cx: &Cx, bucket: Option<&str>, id: &str, value: &
             }
         }
         stored::put(&txn, &mut bucket, id, value)?;
+        if C::KIND == Configured::Inventory {
+            let done_day = inventory::worker::day(cx.now().as_secs());
+            let asked = Asked { bucket: bucket.name.clone(), done_day };
+            INVENTORIES.put(&txn, &(bucket.id, id), &asked)?;
+        }
         Ok(bucket.store(&txn)?)
     })
     .await
@@ -67,6 +73,9 @@ async fn delete<C: Configuration>(cx: &Cx, bucket: Option<&str>, id: Option<&str
             return Err(no_such());
         }
         CONFIGURATIONS.delete(&txn, &(bucket.id, C::KIND as u64, id));
+        if C::KIND == Configured::Inventory {
+            INVENTORIES.delete(&txn, &(bucket.id, id));
+        }
         let all = CONFIGURATIONS.under(&(bucket.id, C::KIND as u64));
         let is_last = CONFIGURATIONS.scan(&txn, &all, 1).await?.rows.is_empty();
         bucket.set(C::KIND, !is_last);

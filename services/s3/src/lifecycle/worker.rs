@@ -32,6 +32,8 @@ pub const PRINCIPAL: &str = "lifecycle.s3.amazonaws.com";
 pub const TOPIC: &str = "s3/lifecycle";
 const LEASE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_secs(60);
+/// After a pass that lost its lease, as when the clock was moved under it.
+const RETRY: Duration = Duration::from_secs(1);
 const PAGE: usize = 250;
 const DAY_SECS: i64 = 86_400;
 /// Smaller objects stay in their class unless a rule says otherwise. Source: "Transitioning objects", constraints.
@@ -40,10 +42,11 @@ const SMALL: u64 = 128 << 10;
 pub async fn run(platform: Platform) {
     let mut woken = platform.store().subscribe(&TOPIC.into());
     loop {
-        if let Err(error) = tick(&platform).await {
+        let is_done = tick(&platform).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "lifecycle rules could not be carried out, and are tried again");
-        }
-        let until = platform.clock().now() + INTERVAL;
+            false
+        });
+        let until = platform.clock().now() + if is_done { INTERVAL } else { RETRY };
         tokio::select! {
             biased;
             () = woken.changed() => {}
@@ -52,7 +55,9 @@ pub async fn run(platform: Platform) {
     }
 }
 
-async fn tick(platform: &Platform) -> Result<(), S3Error> {
+/// Whether all that was to be done is done, here or by another node.
+async fn tick(platform: &Platform) -> Result<bool, S3Error> {
+    let mut is_done = true;
     let today = platform.clock().now().as_secs().div_euclid(DAY_SECS);
     let mut lease: Option<Lease> = None;
     let mut range = WATCHED.all();
@@ -67,9 +72,12 @@ async fn tick(platform: &Platform) -> Result<(), S3Error> {
             if lease.is_none() {
                 lease = platform.store().lease(TOPIC, LEASE).await?;
             }
-            let Some(lease) = &lease else { return Ok(()) };
-            if let Err(error) = pass(platform, id, watched, today, lease).await {
-                tracing::warn!(bucket = id, %error, "a bucket's lifecycle rules could not be carried out");
+            let Some(lease) = &lease else { return Ok(true) };
+            match pass(platform, id, watched, today, lease).await {
+                Ok(finished) => is_done &= finished,
+                Err(error) => {
+                    tracing::warn!(bucket = id, %error, "a bucket's lifecycle rules could not be carried out");
+                }
             }
         }
         if !page.more {
@@ -79,7 +87,7 @@ async fn tick(platform: &Platform) -> Result<(), S3Error> {
     if let Some(lease) = lease {
         lease.release().await?;
     }
-    Ok(())
+    Ok(is_done)
 }
 
 /// What a pass knows.
@@ -99,7 +107,7 @@ async fn pass(
     watched: Watched,
     today: i64,
     lease: &Lease,
-) -> Result<(), S3Error> {
+) -> Result<bool, S3Error> {
     let store = platform.store();
     let bucket = Bucket::find(store, &watched.bucket).await?.filter(|bucket| bucket.id == id);
     let rules = match &bucket {
@@ -108,11 +116,14 @@ async fn pass(
     };
     let rules = rules.and_then(|found| found.rules).unwrap_or_default();
     let Some(bucket) = bucket.filter(|_| rules::has_work(&rules)) else {
-        return save(platform, id, Watched { done_day: today, cursor: None, ..watched }).await;
+        save(platform, id, Watched { done_day: today, cursor: None, ..watched }).await?;
+        return Ok(true);
     };
     let cx = Cx::background(platform, PRINCIPAL, bucket.owner, bucket.region.clone());
     let prefix = common_prefix(&rules);
     let pass = Pass { now: cx.now(), cx, bucket, rules, moves_small: watched.moves_small, prefix };
+    // A pass that goes on was begun for its own day; today's begins when it is over.
+    let for_day = if watched.cursor.is_some() { watched.cursor_day } else { today };
     let mut cursor = watched.cursor.clone().unwrap_or(Cursor::Current(String::new()));
     loop {
         let next = match cursor {
@@ -122,13 +133,15 @@ async fn pass(
         };
         let Some(next) = next else { break };
         cursor = next;
-        save(platform, id, Watched { cursor: Some(cursor.clone()), ..watched.clone() }).await?;
+        let place = Watched { cursor: Some(cursor.clone()), cursor_day: for_day, ..watched.clone() };
+        save(platform, id, place).await?;
         if !lease.renew().await? {
-            return Ok(());
+            return Ok(false);
         }
         tokio::task::yield_now().await;
     }
-    save(platform, id, Watched { done_day: today, cursor: None, ..watched }).await
+    save(platform, id, Watched { done_day: for_day, cursor: None, ..watched }).await?;
+    Ok(for_day == today)
 }
 
 /// Keeps the place, unless the rules were changed or removed meanwhile.

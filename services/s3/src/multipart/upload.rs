@@ -19,6 +19,7 @@ use crate::data::nanos;
 use crate::encryption::{CustomerHeaders, Wrapping};
 use crate::error::S3Error;
 use crate::keys::{UPLOADS, WORK};
+use crate::lifecycle;
 use crate::object::new::{key, new_object, refuse_event_hold};
 use crate::object::put::DEFAULT_CHECKSUM;
 use crate::version::{Encryption, ObjectVersion, StoredId};
@@ -183,7 +184,11 @@ pub async fn create_multipart_upload(
         UPLOADS.put(&txn, &(bucket.id, key, upload_id), kept).map_err(S3Error::from)
     })
     .await?;
+    let abortion = lifecycle::abortion(cx.store(), &bucket, key, upload.initiated).await?;
+    let (abort_date, abort_rule_id) = abortion.unzip();
     Ok(CreateMultipartUploadOutput {
+        abort_date,
+        abort_rule_id,
         bucket: Some(bucket.name),
         key: Some(key.to_owned()),
         server_side_encryption: upload.object.encryption.server_side(),

@@ -16,6 +16,7 @@ use crate::data;
 use crate::encryption::{CustomerHeaders, Wrapping};
 use crate::error::S3Error;
 use crate::keys::{CURRENT, LAYOUT};
+use crate::lifecycle;
 use crate::object::new::key;
 use crate::object::put::shown_version;
 use crate::object::range;
@@ -137,6 +138,8 @@ pub async fn get_object(cx: &Cx, input: GetObjectRequest) -> Result<GetObjectOut
         let mut output = GetObjectOutput { body, ..GetObjectOutput::default() };
         tell!(output, found, input);
         output.restore = found.version.restore_header(cx.now());
+        output.expiration =
+            lifecycle::expiration(cx.store(), &found.bucket, wanted.key, &found.version).await?;
         return Ok(output);
     }
     Err(data::gone())
@@ -149,6 +152,7 @@ pub async fn head_object(cx: &Cx, input: HeadObjectRequest) -> Result<HeadObject
     let mut output = HeadObjectOutput::default();
     tell!(output, found, input);
     output.restore = found.version.restore_header(cx.now());
+    output.expiration = lifecycle::expiration(cx.store(), &found.bucket, wanted.key, &found.version).await?;
     Ok(output)
 }
 

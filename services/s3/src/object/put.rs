@@ -14,6 +14,7 @@ use crate::effects::Event;
 use crate::encryption::Wrapping;
 use crate::error::S3Error;
 use crate::keys::CURRENT;
+use crate::lifecycle;
 use crate::object::new::{key, new_object, refuse_event_hold};
 use crate::object::write;
 use crate::version::{Encryption, ObjectVersion, StoredChecksum};
@@ -76,6 +77,7 @@ pub async fn put_object(cx: &Cx, mut input: PutObjectRequest) -> Result<PutObjec
         ..PutObjectOutput::default()
     };
     checksum::answer!(output, &version.checksum);
+    output.expiration = lifecycle::expiration(cx.store(), &bucket, key, &version).await?;
     Ok(output)
 }
 

@@ -17,7 +17,6 @@ use crate::data::{Freed, nanos};
 use crate::effects::{self, Event, ObjectChange};
 use crate::error::S3Error;
 use crate::keys::{CURRENT, NULLS, NullAt, OLDER};
-use crate::replication::Identity;
 use crate::version::{ObjectVersion, RetentionMode};
 
 /// A version's place among those of its key.
