@@ -91,9 +91,7 @@ def test_creation_refuses_what_does_not_fit_in_awss_words(functions):
         "VpcConfig": {"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}},
         "KMSKeyArn": {"KMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k"},
         "X-Ray": {"TracingConfig": {"Mode": "Active"}},
-        "S3Bucket": {"Code": {"S3Bucket": "bucket", "S3Key": "k"}},
-        "PackageType=Image": {"PackageType": "Image", "Code": {"ImageUri": "x"}},
-        "SnapStart": {"SnapStart": {"ApplyOn": "PublishedVersions"}},
+        "SourceKMSKeyArn": {"Code": {"ZipFile": package(), "SourceKMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k"}},
     }.items():
         code, message = said(**changes)
         assert code == "NotImplemented" and what in message, (what, code, message)

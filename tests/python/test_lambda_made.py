@@ -73,6 +73,16 @@ class Functions:
         arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}"
         return f"{arn}:{qualifier}" if qualifier else arn
 
+    def level(self):
+        """The isolation that this machine gives."""
+        import subprocess
+
+        from harness import BINARY
+
+        said = subprocess.run([BINARY, "doctor"], capture_output=True, text=True).stdout
+        line = next(line for line in said.splitlines() if " isolation " in line)
+        return line.split()[2]
+
     def queue(self, **attributes):
         """A new queue: URL and ARN."""
         sqs = self.node.client("sqs")

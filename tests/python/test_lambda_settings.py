@@ -137,7 +137,7 @@ def test_settings_of_asynchronous_invocations_come_change_and_go(functions):
     assert said(functions.arn(name))[1] == "You can't specify the function as a destination for itself."
     missing = functions.arn("none")
     assert said(missing)[1] == f"The destination ARN {missing} is invalid."
-    assert said("arn:aws:sns:us-east-1:000000000000:t")[0] == "NotImplemented"
+    assert said("arn:aws:events:us-east-1:000000000000:event-bus/b")[0] == "NotImplemented"
     assert refused(lambda_.put_function_event_invoke_config, FunctionName="none", MaximumRetryAttempts=0)[1] == "The function doesn't exist."
     lambda_.delete_function_event_invoke_config(FunctionName=name)
     assert refused(lambda_.delete_function_event_invoke_config, FunctionName=name)[1] == none

@@ -147,7 +147,16 @@ impl Install {
         make(&dir)?;
         let mut done = Vec::new();
         if is_wanted("python") {
-            for python in interpreters(Language::Python) {
+            let mut pythons = interpreters(Language::Python);
+            let mut seen = Vec::new();
+            // Of two of one version, functions run on the first.
+            pythons.retain(|python| {
+                !seen.contains(&python.version) && {
+                    seen.push(python.version);
+                    true
+                }
+            });
+            for python in pythons {
                 let (major, minor) = python.version;
                 let target = dir.join(format!("python{major}.{minor}"));
                 match pip(&python.binary, &target) {
@@ -181,7 +190,8 @@ fn pip(python: &Path, target: &Path) -> Result<(), String> {
     let _ = fs::remove_dir_all(&fresh);
     let mut command = Command::new(python);
     command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
-    command.arg(&fresh).args(["boto3", "urllib3"]);
+    // Said by the environment: an old pip knows no such option.
+    command.arg(&fresh).args(["boto3", "urllib3"]).env("PIP_ROOT_USER_ACTION", "ignore");
     finish(command, &fresh, target)
 }
 

@@ -76,6 +76,10 @@ pub struct Settings {
     /// Keep interpreters ready for functions to come; without, no process exists before an invocation [default: true]
     #[arg(long, env = "PILEUS_FUNCTION_POOLS", value_name = "BOOL")]
     pub function_pools: Option<bool>,
+    /// OCI image layouts by repository, which `ImageUri=<account>.dkr.ecr.<region>.amazonaws.com/<repository>:<tag>` names
+    /// [default: pileus/images in the user's data folder]
+    #[arg(long, env = "PILEUS_IMAGES_DIR", value_name = "DIR")]
+    pub images_dir: Option<PathBuf>,
     /// Where `pileus runtimes install` has put the AWS SDKs [default: pileus/runtimes in the user's data folder]
     #[arg(long, env = "PILEUS_RUNTIMES_DIR", value_name = "DIR")]
     pub runtimes_dir: Option<PathBuf>,
@@ -182,6 +186,7 @@ impl Settings {
             function_network: self.function_network.or(below.function_network),
             function_idle: self.function_idle.or(below.function_idle),
             function_pools: self.function_pools.or(below.function_pools),
+            images_dir: self.images_dir.or(below.images_dir),
             runtimes_dir: self.runtimes_dir.or(below.runtimes_dir),
             log_format: self.log_format.or(below.log_format),
             log: self.log.or(below.log),
@@ -245,6 +250,11 @@ impl Settings {
             },
             idle: self.function_idle.map_or(default.idle, Duration::from_secs),
             pools: self.function_pools.unwrap_or(default.pools),
+            images: Some(
+                self.images_dir
+                    .clone()
+                    .unwrap_or_else(|| crate::runtimes::default_dir().with_file_name("images")),
+            ),
             packages: Some(self.runtimes_dir.clone().unwrap_or_else(crate::runtimes::default_dir)),
         }
     }

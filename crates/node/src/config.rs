@@ -44,6 +44,8 @@ pub struct Functions {
     pub idle: Duration,
     /// Keep interpreters waiting for functions to come; without, no process exists before an invocation.
     pub pools: bool,
+    /// OCI layouts by repository: the container images that functions are made from.
+    pub images: Option<PathBuf>,
     /// Where `pileus runtimes install` puts the AWS SDKs that functions find.
     pub packages: Option<PathBuf>,
 }
@@ -55,6 +57,7 @@ impl Default for Functions {
             network: Network::Internet,
             idle: Duration::from_secs(600),
             pools: true,
+            images: None,
             packages: None,
         }
     }

@@ -245,6 +245,7 @@ impl Running {
                 true => PoolPolicy { idle: config.functions.idle, ..PoolPolicy::default() },
                 false => PoolPolicy::off(config.functions.idle),
             },
+            images: config.functions.images.clone(),
             packages: config.functions.packages.clone(),
         };
         pileus_svc_lambda::configure(&platform, setup);

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::spec::StreamPart;
+use crate::telemetry::{self, Kind, Wish};
 
 /// Largest response: 6 MB and 100 bytes.
 pub const MAX_RESPONSE: usize = 6_291_556;
@@ -42,6 +43,16 @@ pub enum Input {
         id: String,
         reply: oneshot::Sender<Result<Option<mpsc::Sender<StreamPart>>, Refusal>>,
     },
+    /// The runtime has done its init and wants to hear when it is restored (SnapStart).
+    RestoreNext {
+        reply: oneshot::Sender<()>,
+    },
+    /// What runs after a restore failed.
+    RestoreError {
+        error_type: String,
+        payload: Bytes,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
     InitError {
         error_type: String,
         payload: Bytes,
@@ -51,6 +62,12 @@ pub enum Input {
         name: String,
         events: Vec<String>,
         reply: oneshot::Sender<Result<Registration, Refusal>>,
+    },
+    /// Telemetry API and Logs API.
+    Subscribe {
+        identifier: String,
+        wish: Wish,
+        reply: oneshot::Sender<Result<(), Refusal>>,
     },
     EventNext {
         identifier: String,
@@ -134,6 +151,12 @@ async fn answer(request: Request<Incoming>, driver: &mpsc::UnboundedSender<Input
         (&Method::POST, ["2018-06-01", "runtime", "invocation", id, "error"]) => {
             fail(driver, id, &head.headers, body).await
         }
+        (&Method::GET, ["2018-06-01", "runtime", "restore", "next"]) => {
+            ask(driver, |reply| Input::RestoreNext { reply }).await.map(|()| json_response(200, &json!({})))
+        }
+        (&Method::POST, ["2018-06-01", "runtime", "restore", "error"]) => {
+            restore_error(driver, &head.headers, body).await
+        }
         (&Method::POST, ["2018-06-01", "runtime", "init", "error"]) => {
             init_error(driver, &head.headers, body).await
         }
@@ -147,11 +170,9 @@ async fn answer(request: Request<Incoming>, driver: &mpsc::UnboundedSender<Input
             extension_error(driver, &head.headers, *phase == "init").await
         }
         (&Method::PUT, ["2022-07-01", "telemetry"]) => {
-            Err(Refusal(202, "Telemetry.NotSupported", "Telemetry API is not supported"))
+            subscribe(driver, Kind::Telemetry, &head.headers, body).await
         }
-        (&Method::PUT, ["2020-08-15", "logs"]) => {
-            Err(Refusal(202, "Logs.NotSupported", "Logs API is not supported"))
-        }
+        (&Method::PUT, ["2020-08-15", "logs"]) => subscribe(driver, Kind::Logs, &head.headers, body).await,
         _ => Err(Refusal(404, "NotFound", "no such path")),
     };
     done.unwrap_or_else(Refusal::response)
@@ -287,6 +308,16 @@ async fn init_error(
     Ok(accepted())
 }
 
+async fn restore_error(
+    driver: &mpsc::UnboundedSender<Input>,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Reply, Refusal> {
+    let (error_type, payload) = report(headers, body).await;
+    ask(driver, |reply| Input::RestoreError { error_type, payload, reply }).await??;
+    Ok(accepted())
+}
+
 /// The error's type, by header, else by its payload, and the payload.
 async fn report(headers: &HeaderMap, body: Incoming) -> (String, Bytes) {
     let payload = collect(body, MAX_REPORT).await.unwrap_or_default();
@@ -319,6 +350,22 @@ async fn register(
         response.headers_mut().insert("lambda-extension-identifier", value);
     }
     Ok(response)
+}
+
+async fn subscribe(
+    driver: &mpsc::UnboundedSender<Input>,
+    kind: Kind,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Reply, Refusal> {
+    let missing =
+        Refusal(403, "Extension.MissingExtensionIdentifier", "Lambda-Extension-Identifier is missing");
+    let identifier = header(headers, "lambda-extension-identifier").ok_or(missing)?;
+    let malformed = Refusal(400, "ValidationError", "the body is too long");
+    let body = collect(body, MAX_REPORT).await.ok_or(malformed)?;
+    let wish = telemetry::read(kind, &body)?;
+    ask(driver, |reply| Input::Subscribe { identifier, wish, reply }).await??;
+    Ok(json_response(200, &json!("OK")))
 }
 
 async fn event_next(driver: &mpsc::UnboundedSender<Input>, headers: &HeaderMap) -> Result<Reply, Refusal> {

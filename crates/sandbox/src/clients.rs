@@ -8,8 +8,9 @@ use std::process::Command;
 use crate::engine::EngineError;
 use crate::interpreters::Interpreter;
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("python/bootstrap.py", include_str!("clients/bootstrap.py")),
+    ("python/lib/snapshot_restore_py.py", include_str!("clients/snapshot_restore_py.py")),
     ("nodejs/bootstrap.js", include_str!("clients/bootstrap.js")),
     ("nodejs/warm.js", include_str!("clients/warm.js")),
     ("ruby/bootstrap.rb", include_str!("clients/bootstrap.rb")),

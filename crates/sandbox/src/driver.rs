@@ -26,6 +26,7 @@ use crate::spec::{
 
 mod extension;
 mod finish;
+mod telemetry;
 
 /// How often a busy environment's memory is looked at.
 const MEMORY_WATCH: Duration = Duration::from_millis(20);
@@ -59,6 +60,12 @@ pub struct Driver {
     machine: Machine,
     job: Option<Running>,
     runtime_next: Option<oneshot::Sender<Delivery>>,
+    /// The runtime waits to be restored; then it does what its function wants done, before it asks for the invocation.
+    runtime_restore: Option<oneshot::Sender<()>>,
+    /// When the restore at hand began.
+    restoring: Option<Duration>,
+    /// Told in the next REPORT.
+    restore_took: Option<Duration>,
     extensions: BTreeMap<ExtensionId, extension::Extension>,
     next_extension: ExtensionId,
     armed: Vec<(Timer, Duration)>,
@@ -72,6 +79,11 @@ pub struct Driver {
     output: pipe::Receiver,
     is_over: bool,
     has_refilled: bool,
+    subscribers: Vec<crate::telemetry::Subscriber>,
+    /// Events of the init at hand, for extensions that subscribe later in it.
+    earlier: Vec<serde_json::Value>,
+    /// Batches that wait for a connection into the environment: port, path, text.
+    batches: std::collections::VecDeque<(u16, String, Bytes)>,
 }
 
 /// The invocation at hand.
@@ -113,6 +125,9 @@ impl Driver {
             machine: Machine::new(),
             job: None,
             runtime_next: None,
+            runtime_restore: None,
+            restoring: None,
+            restore_took: None,
             extensions: BTreeMap::new(),
             next_extension: 1,
             armed: Vec::new(),
@@ -124,7 +139,18 @@ impl Driver {
             output,
             is_over: false,
             has_refilled: false,
+            subscribers: Vec::new(),
+            earlier: Vec::new(),
+            batches: std::collections::VecDeque::new(),
         })
+    }
+
+    fn initialization(&self) -> &'static str {
+        match self.spec.initialization {
+            Initialization::OnDemand => "on-demand",
+            Initialization::ProvisionedConcurrency => "provisioned-concurrency",
+            Initialization::SnapStart => "snap-start",
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -142,11 +168,7 @@ impl Driver {
         mut messages: mpsc::UnboundedReceiver<Message>,
         mut inputs: mpsc::UnboundedReceiver<Input>,
     ) {
-        let initialization = match self.spec.initialization {
-            Initialization::OnDemand => "on-demand",
-            Initialization::ProvisionedConcurrency => "provisioned-concurrency",
-            Initialization::SnapStart => "snap-start",
-        };
+        let initialization = self.initialization();
         let now = self.now();
         let runtime = self.engine.runtime_words(&self.spec);
         self.log.init_start(now, &runtime, initialization);
@@ -167,6 +189,7 @@ impl Driver {
                     Message::Stop => self.happen(Event::Stop).await,
                 },
                 notice = self.sandbox.link.receive::<Notice>() => match notice {
+                    Ok(Some((Notice::Connected, fds))) => self.connected(fds.into_iter().next()),
                     Ok(Some((notice, _))) => self.notice(notice).await,
                     Ok(None) | Err(_) => {
                         self.happen(Event::Gone).await;
@@ -179,6 +202,7 @@ impl Driver {
                 }
                 () = expire(wait) => self.timers().await,
             }
+            self.tell(false).await;
         }
         messages.close();
         self.read_output(&mut buffer);
@@ -249,6 +273,8 @@ impl Driver {
             Action::Disarm(timer) => self.armed.retain(|(armed, _)| *armed != timer),
             Action::InitDone { in_invoke } => {
                 let took = self.monotonic().saturating_sub(self.init_started);
+                let (now, phase) = (self.now(), if in_invoke { "invoke" } else { "init" });
+                self.log.init_done(now, took, self.initialization(), phase);
                 self.init_took = (!in_invoke).then_some(took);
                 self.set_cpu(false);
             }
@@ -267,9 +293,17 @@ impl Driver {
                 }
                 self.engine.idle(self.id, &self.spec);
             }
-            Action::Shutdown(reason) => self.shut_down(reason).await,
+            Action::Shutdown(reason) => {
+                self.tell(true).await;
+                self.shut_down(reason).await;
+            }
             Action::Reset => {
                 self.runtime_next = None;
+                self.runtime_restore = None;
+                self.restoring = None;
+                self.subscribers.clear();
+                self.batches.clear();
+                self.log.telemetry.open();
                 self.extensions.clear();
                 if self.sandbox.link.send(&Command::Reset, &[]).await.is_err() {
                     self.happen(Event::Gone).await;
@@ -290,6 +324,7 @@ impl Driver {
 
     async fn start_runtime(&mut self) {
         self.init_error = None;
+        self.log.telemetry.open();
         if std::mem::take(&mut self.is_released) {
             return;
         }
@@ -330,7 +365,8 @@ impl Driver {
     /// How long until something must be looked at; `None`: nothing is timed.
     fn wait(&self) -> Option<Duration> {
         let now = self.monotonic();
-        let ends = self.armed.iter().map(|(_, at)| *at).chain(self.freeze_at).min()?;
+        let times = self.armed.iter().map(|(_, at)| *at).chain(self.freeze_at).chain(self.telemetry_due());
+        let ends = times.min()?;
         let watched = !self.armed.is_empty() && self.sandbox.group.is_some();
         let wait = ends.saturating_sub(now);
         Some(if watched { wait.min(MEMORY_WATCH) } else { wait })
@@ -340,6 +376,7 @@ impl Driver {
         let now = self.monotonic();
         if self.freeze_at.is_some_and(|at| at <= now) {
             self.freeze_at = None;
+            self.tell(true).await;
             if let Some(group) = self.sandbox.group.as_ref().filter(|_| self.machine.is_quiet()) {
                 self.is_frozen = group.freeze(true).is_ok();
             }
@@ -379,7 +416,11 @@ impl Driver {
                 tracing::warn!(function = %self.spec.name, why, "an environment failed");
                 self.happen(Event::Gone).await;
             }
-            Notice::Up { .. } | Notice::Mounted | Notice::Attached | Notice::Started { .. } => {}
+            Notice::Up { .. }
+            | Notice::Connected
+            | Notice::Mounted
+            | Notice::Attached
+            | Notice::Started { .. } => {}
         }
     }
 
@@ -423,7 +464,21 @@ impl Driver {
         match input {
             Input::Next { reply } => {
                 self.runtime_next = Some(reply);
+                if let Some(began) = self.restoring.take() {
+                    self.restore_took = Some(self.monotonic().saturating_sub(began));
+                    self.deliver();
+                    return;
+                }
                 self.happen(Event::Waiting(Party::Runtime)).await;
+            }
+            Input::RestoreNext { reply } => {
+                self.runtime_restore = Some(reply);
+                self.happen(Event::Waiting(Party::Runtime)).await;
+            }
+            Input::RestoreError { error_type, payload, reply } => {
+                let id = self.request_id();
+                self.restoring = None;
+                self.answered(&id, Answer::Error { error_type, payload }, reply).await;
             }
             Input::Answer { id, answer, reply } => self.answered(&id, answer, reply).await,
             Input::Stream { id, reply } => {
@@ -442,6 +497,7 @@ impl Driver {
                 let _ = reply.send(Ok(()));
                 self.happen(Event::InitError(Party::Runtime)).await;
             }
+            Input::Subscribe { identifier, wish, reply } => self.subscribe(&identifier, wish, reply),
             Input::Register { name, events, reply } => self.register(name, &events, reply).await,
             Input::EventNext { identifier, reply } => self.event_next(&identifier, reply).await,
             Input::ExtensionError { identifier, in_init, error_type, reply } => {

@@ -13,7 +13,7 @@ use crate::interpreters::{Interpreter, Interpreters};
 use crate::pool::Pool;
 use crate::runtime::{Language, Runtime};
 use crate::sandbox::Workshop;
-use crate::spec::{FunctionSpec, Invocation, InvokeOutcome, Program};
+use crate::spec::{FunctionSpec, Initialization, Invocation, InvokeOutcome, Program};
 
 mod birth;
 mod level;
@@ -107,6 +107,15 @@ impl Engine {
     ) -> Result<InvokeOutcome, EngineError> {
         let (reply, outcome) = oneshot::channel();
         self.0.clone().dispatch(spec.clone(), Job { invocation, reply });
+        if spec.initialization == Initialization::SnapStart {
+            // Whoever comes while this one runs finds an environment too.
+            let (engine, spec) = (self.clone(), spec.clone());
+            tokio::spawn(async move {
+                if let Err(error) = engine.prepare(&spec).await {
+                    tracing::debug!(function = spec.name, %error, "no environment could be initialised ahead");
+                }
+            });
+        }
         outcome.await.unwrap_or(Err(EngineError::Stopped))
     }
 
@@ -122,6 +131,14 @@ impl Engine {
             self.0.clone().start_environment(spec.clone(), None).await?;
         }
         Ok(self.0.pool.count(&spec.id))
+    }
+
+    /// Initialises an environment ahead of its first invocation, unless one waits already.
+    pub async fn prepare(&self, spec: &FunctionSpec) -> Result<(), EngineError> {
+        if self.0.pool.has_spare(&spec.id) || !self.0.pool.reserve(spec) {
+            return Ok(());
+        }
+        self.0.clone().start_environment(spec.clone(), None).await
     }
 
     /// Ends the idle environments of this `FunctionSpec::id`; busy ones end after their invocation.
@@ -152,7 +169,7 @@ impl Engine {
 impl Inner {
     /// Gives a job to a waiting environment, else to a new one, else lets it wait for room.
     pub(crate) fn dispatch(self: Arc<Self>, spec: FunctionSpec, job: Job) {
-        let Some(job) = self.pool.give(&spec.id, job) else { return };
+        let Some(job) = self.pool.give(&spec.id, job, self.config.clock.now()) else { return };
         if self.pool.is_closed() {
             let _ = job.reply.send(Err(EngineError::Stopped));
             return;
@@ -174,7 +191,7 @@ impl Inner {
                 self.pool.stop_oldest_idle();
                 self.pool.changed().await;
                 let Some(waiting) = job.take() else { return };
-                let Some(left) = self.pool.give(&spec.id, waiting) else { return };
+                let Some(left) = self.pool.give(&spec.id, waiting, self.config.clock.now()) else { return };
                 if self.pool.reserve(&spec) {
                     let (engine, spec) = (self.clone(), spec.clone());
                     tokio::spawn(async move { engine.start_environment(spec, Some(left)).await });

@@ -10,6 +10,7 @@
 //! | `driver.rs`        | runs one environment: its processes, timers, output, invocations        |
 //! | `pool.rs`          | which environments there are, and what is kept ready                    |
 //! | `api.rs`           | the Runtime API and the Extensions API                                  |
+//! | `telemetry.rs`     | the Telemetry API and the Logs API                                      |
 //! | `logs.rs`          | the function's lines, and START, END, REPORT and INIT lines             |
 //! | `variables.rs`     | the environment variables of AWS                                        |
 //! | `program.rs`       | the command of each runtime                                             |
@@ -47,6 +48,7 @@ mod runtime;
 mod sandbox;
 mod spec;
 mod sys;
+mod telemetry;
 mod usage;
 mod variables;
 

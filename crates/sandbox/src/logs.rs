@@ -10,6 +10,7 @@ use pileus_core::Timestamp;
 use serde_json::{Value, json};
 
 use crate::spec::{InvokeReport, InvokeStatus, LogEvent, LogFormat, LogSink};
+use crate::telemetry::Gathered;
 
 /// Our own runtime clients mark records of several lines: this, a length of four bytes, the text. Whatever else is written is
 /// cut into lines.
@@ -82,6 +83,8 @@ pub struct Log {
     tail: Vec<u8>,
     pending: Vec<LogEvent>,
     hides_platform_info: bool,
+    /// For extensions that asked to be told.
+    pub telemetry: Gathered,
 }
 
 impl Log {
@@ -97,6 +100,7 @@ impl Log {
             tail: Vec::new(),
             pending: Vec::new(),
             hides_platform_info: hides,
+            telemetry: Gathered::default(),
         }
     }
 
@@ -109,6 +113,7 @@ impl Log {
 
     pub fn output(&mut self, now: Timestamp, bytes: &[u8]) {
         for line in self.splitter.feed(bytes) {
+            self.telemetry.push(now, "function", || json!(line));
             self.push(now, line, true);
         }
     }
@@ -138,6 +143,7 @@ impl Log {
     }
 
     fn platform(&mut self, now: Timestamp, kind: &str, line: String, record: Value) {
+        self.telemetry.push(now, &format!("platform.{kind}"), || record.clone());
         match self.format {
             LogFormat::Text => self.push(now, line, false),
             LogFormat::Json if self.hides_platform_info => {}
@@ -174,6 +180,19 @@ impl Log {
         self.platform(now, "initReport", line, record);
     }
 
+    /// Told to extensions alone.
+    pub fn init_done(&mut self, now: Timestamp, took: Duration, initialization: &str, phase: &str) {
+        self.telemetry.push(
+            now,
+            "platform.initRuntimeDone",
+            || json!({"initializationType": initialization, "phase": phase, "status": "success"}),
+        );
+        self.telemetry.push(now, "platform.initReport", || {
+            let metrics = json!({"durationMs": two(took)});
+            json!({"initializationType": initialization, "phase": phase, "status": "success", "metrics": metrics})
+        });
+    }
+
     pub fn start(&mut self, now: Timestamp, request_id: &str, version: &str) {
         let line = format!("START RequestId: {request_id} Version: {version}\n");
         self.platform(now, "start", line, json!({"requestId": request_id, "version": version}));
@@ -205,6 +224,9 @@ impl Log {
             InvokeStatus::Timeout => "timeout",
             InvokeStatus::Error | InvokeStatus::Failure => "error",
         };
+        self.telemetry.push(now, "platform.runtimeDone", || {
+            json!({"requestId": request_id, "status": status, "metrics": {"durationMs": two(report.duration)}})
+        });
         let mut line = format!(
             "REPORT RequestId: {request_id}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {} MB\t",
             ms(report.duration),
@@ -217,6 +239,15 @@ impl Log {
         if let Some(init) = report.init {
             line.push_str(&format!("Init Duration: {:.2} ms\t", ms(init)));
             metrics["initDurationMs"] = json!(two(init));
+        }
+        if let Some(restore) = report.restore {
+            let billed = restore.as_micros().div_ceil(1_000);
+            line.push_str(&format!(
+                "Restore Duration: {:.2} ms\tBilled Restore Duration: {billed} ms\t",
+                ms(restore)
+            ));
+            metrics["restoreDurationMs"] = json!(two(restore));
+            metrics["billedRestoreDurationMs"] = json!(billed as u64);
         }
         match report.status {
             InvokeStatus::Timeout => line.push_str("Status: timeout\t"),

@@ -14,10 +14,16 @@ use crate::config::{Limits, Stats};
 use crate::driver::{Job, Message};
 use crate::engine::send_stop;
 use crate::sandbox::Sandbox;
-use crate::spec::FunctionSpec;
+use crate::spec::{FunctionSpec, Initialization};
 
 /// An environment ends this long before its credentials do.
 const CREDENTIALS_MARGIN: Duration = Duration::from_secs(16 * 60);
+/// An environment whose credentials end this soon takes no invocation any more.
+const LAST_CREDENTIALS: Duration = Duration::from_secs(60);
+/// How long a prepared environment waits for an invocation.
+///
+/// Source: AWS Lambda Developer Guide, "Lambda SnapStart": a snapshot that nobody uses for 14 days goes.
+const PREPARED_IDLE: Duration = Duration::from_secs(14 * 86_400);
 
 pub struct Pool {
     limits: Limits,
@@ -49,6 +55,10 @@ struct Environment {
     idle_since: Option<Timestamp>,
     expires: Option<Timestamp>,
     stops_after_work: bool,
+    /// Initialised ahead, and not used yet.
+    is_spare: bool,
+    /// One of these is kept waiting far longer than others.
+    is_prepared: bool,
 }
 
 impl Pool {
@@ -67,12 +77,18 @@ impl Pool {
     }
 
     /// Gives the job to an idle environment of this function; hands it back when there is none.
-    pub fn give(&self, function: &str, mut job: Job) -> Option<Job> {
+    pub fn give(&self, function: &str, mut job: Job, now: Timestamp) -> Option<Job> {
         let mut state = self.state();
         loop {
             let Some(id) = state.idle.get_mut(function).and_then(Vec::pop) else { return Some(job) };
             let Some(environment) = state.environments.get_mut(&id) else { continue };
             environment.idle_since = None;
+            environment.is_spare = false;
+            // It has waited so long that its credentials would end under the function.
+            if environment.expires.is_some_and(|expires| now + LAST_CREDENTIALS >= expires) {
+                send_stop(&environment.sender);
+                continue;
+            }
             match environment.sender.send(Message::Invoke(job)) {
                 Ok(()) => return None,
                 Err(unsent) => match unsent.0 {
@@ -110,6 +126,7 @@ impl Pool {
         spec: &FunctionSpec,
         sender: UnboundedSender<Message>,
         expires: Option<Timestamp>,
+        is_spare: bool,
     ) {
         let environment = Environment {
             function: spec.id.clone(),
@@ -117,6 +134,8 @@ impl Pool {
             idle_since: None,
             expires,
             stops_after_work: false,
+            is_spare,
+            is_prepared: spec.initialization == Initialization::SnapStart,
         };
         let mut state = self.state();
         if state.is_closed {
@@ -168,6 +187,13 @@ impl Pool {
         }
     }
 
+    /// Whether an environment of this function waits, or will once its init is done.
+    pub fn has_spare(&self, function: &str) -> bool {
+        let state = self.state();
+        let mut all = state.environments.values().filter(|environment| environment.function == function);
+        all.any(|environment| environment.idle_since.is_some() || environment.is_spare)
+    }
+
     /// Makes room: the environment that has waited longest goes, kept ones excepted.
     pub fn stop_oldest_idle(&self) {
         let mut state = self.state();
@@ -182,7 +208,13 @@ impl Pool {
     pub fn stop_idle(&self, now: Timestamp, most: Duration) {
         let mut state = self.state();
         for (id, since) in state.spare() {
-            if now.since(since) >= most {
+            let mut most = most;
+            let is_prepared = state.environments.get(&id).is_some_and(|environment| environment.is_prepared);
+            if is_prepared && state.is_last_of_its_function(id) {
+                most = PREPARED_IDLE;
+            }
+            let is_expired = state.expires(id).is_some_and(|expires| now + CREDENTIALS_MARGIN >= expires);
+            if now.since(since) >= most || is_expired {
                 state.stop(id);
             }
         }
@@ -311,6 +343,15 @@ impl State {
             spare.extend(idle.iter().filter_map(since).take(over));
         }
         spare
+    }
+
+    fn expires(&self, id: u64) -> Option<Timestamp> {
+        self.environments.get(&id)?.expires
+    }
+
+    fn is_last_of_its_function(&self, id: u64) -> bool {
+        let Some(environment) = self.environments.get(&id) else { return false };
+        self.idle.get(&environment.function).is_some_and(|idle| idle.last() == Some(&id))
     }
 
     fn stop(&mut self, id: u64) {

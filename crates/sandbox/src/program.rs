@@ -30,8 +30,11 @@ pub fn client(
     let dir = &places.runtime_dir;
     let path = interpreter.path(level);
     let arguments = match runtime.language() {
-        // Neither the user's site folder nor the current one: as AWS starts it, and faster.
-        Language::Python => vec!["-s".to_owned(), "-P".to_owned(), format!("{dir}/python/bootstrap.py")],
+        // Neither packages of this machine nor of a user nor the current folder: as in AWS a function finds what it brings and what
+        // the runtime has, and the start does not look for more.
+        Language::Python => {
+            vec!["-S".to_owned(), "-s".to_owned(), "-P".to_owned(), format!("{dir}/python/bootstrap.py")]
+        }
         Language::Node => {
             let old = (u64::from(memory_mb) * 9 / 10).max(64);
             vec![format!("--max-old-space-size={old}"), format!("{dir}/nodejs/bootstrap.js")]

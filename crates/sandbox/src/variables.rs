@@ -37,10 +37,16 @@ pub fn of(
     log_stream: &str,
 ) -> Vec<(String, String)> {
     let mut all = BTreeMap::new();
+    all.extend(fixed(places));
+    // An image knows its own folders and libraries.
     if let Program::Image { environment, .. } = &spec.program {
+        for name in ["PATH", "LD_LIBRARY_PATH", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"] {
+            all.remove(name);
+        }
+        all.entry("PATH".to_owned())
+            .or_insert_with(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
         all.extend(environment.clone());
     }
-    all.extend(fixed(places));
     all.extend(spec.environment.clone());
     let mut set = |name: &str, value: &str| {
         all.insert(name.to_owned(), value.to_owned());

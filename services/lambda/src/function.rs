@@ -2,6 +2,7 @@
 
 pub mod code;
 pub mod create;
+pub mod image;
 pub mod read;
 pub mod runtimes;
 pub mod settings;
@@ -19,6 +20,7 @@ use pileus_platform::Cx;
 use pileus_store::{Reader, Stored, Txn};
 use serde::{Deserialize, Serialize};
 
+use self::image::{Image, Overrides};
 use crate::alias::AliasRow;
 use crate::error::LambdaError;
 use crate::keys::{ALIASES, FUNCTIONS, VERSIONS, qualified};
@@ -71,6 +73,14 @@ pub struct Config {
     pub modified: Timestamp,
     pub revision: String,
     pub runtime_updates: RuntimeUpdates,
+    /// `SnapStart: PublishedVersions`
+    #[serde(default)]
+    pub snap_start: bool,
+    /// `PackageType=Image`: runtime and handler are empty then.
+    #[serde(default)]
+    pub image: Option<Image>,
+    #[serde(default)]
+    pub image_overrides: Overrides,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +94,31 @@ pub struct LayerUse {
 pub struct Code {
     pub blob: Blob,
     pub unzipped: u64,
+}
+
+impl Config {
+    pub fn package_type(&self) -> &'static str {
+        if self.image.is_some() { "Image" } else { "Zip" }
+    }
+
+    /// As `CodeSha256` shows it: of an image, the digest of its manifest.
+    pub fn sha256(&self) -> String {
+        match &self.image {
+            Some(image) => image.digest.trim_start_matches("sha256:").to_owned(),
+            None => self.code.sha256(),
+        }
+    }
+
+    /// Every blob that the code consists of.
+    pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
+        let layers = self.image.iter().flat_map(|image| &image.layers);
+        std::iter::once(&self.code.blob).chain(layers)
+    }
+
+    /// Whether this version's environments are initialised ahead of their invocations (SnapStart). `$LATEST` never is.
+    pub fn is_prepared(&self, version: &str) -> bool {
+        self.snap_start && version != LATEST
+    }
 }
 
 impl Code {
@@ -206,15 +241,15 @@ pub fn show(name: &FunctionName, version: &str, config: &Config) -> api::Functio
     api::FunctionConfiguration {
         function_name: Some(name.name.clone()),
         function_arn: Some(name.qualified_arn()),
-        runtime: Some(config.runtime.clone()),
+        runtime: config.image.is_none().then(|| config.runtime.clone()),
         role: Some(config.role.clone()),
-        handler: Some(config.handler.clone()),
-        code_size: Some(config.code.size()),
+        handler: config.image.is_none().then(|| config.handler.clone()),
+        code_size: Some(if config.image.is_some() { 0 } else { config.code.size() }),
         description: Some(config.description.clone()),
         timeout: Some(i64::from(config.timeout)),
         memory_size: Some(i64::from(config.memory_mb)),
         last_modified: Some(modified_text(config.modified)),
-        code_sha256: Some(config.code.sha256()),
+        code_sha256: Some(config.sha256()),
         version: Some(version.to_owned()),
         dead_letter_config: config
             .dead_letter
@@ -229,14 +264,15 @@ pub fn show(name: &FunctionName, version: &str, config: &Config) -> api::Functio
         layers: (!config.layers.is_empty()).then(|| config.layers.iter().map(show_layer).collect()),
         state: Some("Active".to_owned()),
         last_update_status: Some("Successful".to_owned()),
-        package_type: Some("Zip".to_owned()),
+        package_type: Some(config.package_type().to_owned()),
+        image_config_response: config.image_overrides.show(),
         architectures: Some(vec![config.architecture.clone()]),
         ephemeral_storage: Some(api::EphemeralStorage { size: Some(i64::from(config.ephemeral_mb)) }),
         snap_start: Some(api::SnapStartResponse {
-            apply_on: Some("None".to_owned()),
-            optimization_status: Some("Off".to_owned()),
+            apply_on: Some(if config.snap_start { "PublishedVersions" } else { "None" }.to_owned()),
+            optimization_status: Some(if config.is_prepared(version) { "On" } else { "Off" }.to_owned()),
         }),
-        runtime_version_config: Some(api::RuntimeVersionConfig {
+        runtime_version_config: config.image.is_none().then(|| api::RuntimeVersionConfig {
             runtime_version_arn: Some(runtimes::version_arn(name, config)),
             error: None,
         }),

@@ -75,7 +75,13 @@ pub async fn publish_layer_version(
         )));
     }
     let given = input.content.unwrap_or_default();
-    let source = Source { zip: given.zip_file, s3_bucket: given.s3_bucket, ..Source::default() };
+    let source = Source {
+        zip: given.zip_file,
+        s3_bucket: given.s3_bucket,
+        s3_key: given.s3_key,
+        s3_version: given.s3_object_version,
+        ..Source::default()
+    };
     let row = LayerVersionRow {
         code: code::keep(cx, source, "PublishLayerVersion").await?,
         created: cx.now(),

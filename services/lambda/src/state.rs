@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::concurrency::admission::Admission;
 use crate::error::LambdaError;
-use crate::function::{Config, FunctionRow, code};
+use crate::function::{Config, FunctionRow, code, image};
 use crate::logs::{Shipper, Sink};
 use crate::metrics::Metrics;
 use crate::name::FunctionName;
@@ -42,6 +42,8 @@ pub struct Setup {
     pub network: Network,
     /// What is kept ready, and for how long without an invocation.
     pub pool: PoolPolicy,
+    /// OCI layouts by repository: what `ImageUri` names.
+    pub images: Option<PathBuf>,
     /// Where `pileus runtimes install` puts the AWS SDKs that functions find.
     pub packages: Option<PathBuf>,
 }
@@ -116,6 +118,11 @@ impl Lambda {
             .await
     }
 
+    /// The operator's folder of images.
+    pub fn images(&self) -> Option<PathBuf> {
+        self.setup.get()?.images.clone()
+    }
+
     /// A version as the engine runs it: its code unpacked on this node.
     pub async fn spec(
         &self,
@@ -152,27 +159,32 @@ impl Lambda {
         tokio::fs::create_dir_all(&root).await.map_err(|error| internal(error.to_string()))?;
         let root = tokio::fs::canonicalize(&root).await.map_err(|error| internal(error.to_string()))?;
         let blobs = code::blobs(cx);
-        let code_dir = code::unpacked(&blobs, &root, &config.code).await?;
+        let code_dir = match &config.image {
+            Some(image) => image::unpacked(&blobs, &root, image).await?,
+            None => code::unpacked(&blobs, &root, &config.code).await?,
+        };
         let mut layer_dirs = Vec::with_capacity(config.layers.len());
         for layer in &config.layers {
             layer_dirs.push(code::unpacked(&blobs, &root, &layer.code).await?);
         }
-        let runtime = Runtime::parse(&config.runtime)
-            .ok_or_else(|| LambdaError::InvalidRuntime(format!("no runtime {}", config.runtime)))?;
+        let program = program(config)?;
         let role: Arc<str> = config.role.as_str().into();
         Ok(FunctionSpec {
             id: spec_id(function, version, config),
             name: name.name.clone(),
             version: version.to_owned(),
             region: name.region.as_str().to_owned(),
-            program: Program::Managed { runtime, handler: config.handler.clone() },
+            program,
             code_dir,
             layer_dirs,
             environment: config.environment.clone().unwrap_or_default(),
             memory_mb: config.memory_mb,
             ephemeral_mb: config.ephemeral_mb,
             timeout: Duration::from_secs(u64::from(config.timeout)),
-            initialization: Initialization::OnDemand,
+            initialization: match config.is_prepared(version) {
+                true => Initialization::SnapStart,
+                false => Initialization::OnDemand,
+            },
             network: Network::Internet,
             architecture: match config.architecture.as_str() {
                 "arm64" => Architecture::Arm64,
@@ -198,6 +210,17 @@ impl Lambda {
             }),
         })
     }
+}
+
+fn program(config: &Config) -> Result<Program, LambdaError> {
+    let Some(image) = &config.image else {
+        let runtime = Runtime::parse(&config.runtime)
+            .ok_or_else(|| LambdaError::InvalidRuntime(format!("no runtime {}", config.runtime)))?;
+        return Ok(Program::Managed { runtime, handler: config.handler.clone() });
+    };
+    let (entrypoint, command, working_directory) = image.run(&config.image_overrides);
+    let environment = image.environment.clone();
+    Ok(Program::Image { entrypoint, command, working_directory, environment })
 }
 
 /// Names code with configuration: a change of either makes another, a change of tags does not.

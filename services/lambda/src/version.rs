@@ -13,6 +13,7 @@ use crate::function::{Config, FunctionRow, VersionRow, code, show};
 use crate::keys::VERSIONS;
 use crate::name::{FunctionName, LATEST};
 use crate::page::Page;
+use crate::state::Lambda;
 
 /// `PublishVersion`: a version of `$LATEST` as it is now; the last one again if nothing has changed since.
 pub async fn publish_version(
@@ -30,7 +31,7 @@ pub async fn publish_version(
             if input.revision_id.as_ref().is_some_and(|revision| *revision != row.latest.revision) {
                 return Err(LambdaError::stale_revision());
             }
-            let current = row.latest.code.sha256();
+            let current = row.latest.sha256();
             if let Some(wanted) = input.code_sha256.as_ref().filter(|wanted| **wanted != current) {
                 return Err(LambdaError::invalid(format!(
                     "CodeSHA256 ({wanted}) is different from current CodeSHA256 in $LATEST ({current}). Please try again with the CodeSHA256 in $LATEST."
@@ -43,7 +44,28 @@ pub async fn publish_version(
         })
         .await?;
     let number = number.to_string();
+    prepare(cx, name, &number);
     Ok(show(&name.with(Some(&number)), &number, &config))
+}
+
+/// Begins the init of a version with SnapStart, so that it is over when the first invocation comes.
+///
+/// Chosen: it is begun on the node that published the version, and on others when they first run it. What fails then fails again in
+/// the first invocation, which tells.
+pub fn prepare(cx: &Cx, name: &FunctionName, number: &str) {
+    let (cx, name) = (cx.clone(), name.with(Some(number)));
+    tokio::spawn(async move {
+        let Ok(resolved) = crate::function::resolve(cx.store(), &name).await else { return };
+        if !resolved.config.is_prepared(&resolved.version) {
+            return;
+        }
+        let lambda = cx.state::<Lambda>();
+        let spec = lambda.spec(&cx, &name, &resolved.function, &resolved.version, &resolved.config).await;
+        let (Ok(spec), Ok(engine)) = (spec, lambda.engine(cx.platform()).await) else { return };
+        if let Err(error) = engine.prepare(&spec).await {
+            tracing::warn!(function = name.name, version = resolved.version, %error, "a version could not be initialised ahead");
+        }
+    });
 }
 
 /// Publishes in the caller's transaction, which then stores `row`. Returns the number.
@@ -68,7 +90,7 @@ pub async fn publish(
     if let Some(description) = description {
         description.clone_into(&mut config.description);
     }
-    code::hold(txn, &config.code, &format!("{}:{number}", row.id))?;
+    code::hold_all(txn, &config, &format!("{}:{number}", row.id))?;
     let key = (name.account, name.region.clone(), name.name.clone(), number);
     VERSIONS.put(txn, &key, &VersionRow { config })?;
     Ok(number)

@@ -31,10 +31,16 @@ def await_function(os, json):
 import os
 import json
 import time
+import builtins
 import _socket
+import _sitebuiltins
 import logging
 import traceback
 import linecache
+
+# Of what `site` would do: it is not started, because it looks for packages of the machine.
+builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
+builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
 
 if WAITS:
     import importlib
@@ -363,6 +369,32 @@ def serve(connection, handler):
             connection.request("POST", "invocation/" + request_id + "/response", answer, (("Content-Type", "application/json"),))
 
 
+def restore(connection):
+    """Init is done: what the function wants done before its snapshot, the wait for an invocation, what it wants done after."""
+    hooks = sys.modules.get("snapshot_restore_py")
+    for func, args, kwargs in reversed(hooks.get_before_snapshot() if hooks else []):
+        try:
+            func(*args, **kwargs)
+        except Exception as error:
+            refuse(connection, "init/error", error)
+    connection.request("GET", "restore/next")
+    if "random" in sys.modules:
+        sys.modules["random"].seed()
+    for func, args, kwargs in hooks.get_after_restore() if hooks else []:
+        try:
+            func(*args, **kwargs)
+        except Exception as error:
+            refuse(connection, "restore/error", error)
+
+
+def refuse(connection, path, error):
+    kind, value = failure(error, "")
+    log_failure(value)
+    headers = [("Content-Type", "application/json"), ("Lambda-Runtime-Function-Error-Type", kind)]
+    connection.request("POST", path, json.dumps(value).encode("utf-8"), headers)
+    os._exit(1)
+
+
 def main():
     sys.stdout = Output(sys.stdout)
     sys.stderr = Output(sys.stderr)
@@ -376,18 +408,15 @@ def main():
     layers = [opt + "/python/lib/" + version + "/site-packages", opt + "/python"]
     sys.path[0:0] = [TASK_ROOT] + [path for path in layers if os.path.isdir(path)]
     # What `pileus runtimes install` has brought: the SDK, after everything that the function brings itself.
-    sys.path.append(os.environ["LAMBDA_RUNTIME_DIR"] + "/packages/" + version)
+    sys.path += [os.environ["LAMBDA_RUNTIME_DIR"] + "/python/lib", os.environ["LAMBDA_RUNTIME_DIR"] + "/packages/" + version]
     set_up_logging()
     connection = Connection()
     try:
         handler = load_handler()
     except Exception as error:
-        kind, value = failure(error, "")
-        log_failure(value)
-        data = json.dumps(value).encode("utf-8")
-        headers = [("Content-Type", "application/json"), ("Lambda-Runtime-Function-Error-Type", kind)]
-        connection.request("POST", "init/error", data, headers)
-        os._exit(1)
+        refuse(connection, "init/error", error)
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        restore(connection)
     serve(connection, handler)
 
 

@@ -21,6 +21,10 @@ pub(super) struct Extension {
 }
 
 impl Extension {
+    pub(super) fn is(&self, identifier: &str) -> bool {
+        self.identifier == identifier
+    }
+
     fn send(&mut self, event: Value) {
         match self.next.take() {
             Some(next) => {
@@ -33,6 +37,7 @@ impl Extension {
 
 impl Driver {
     pub(super) async fn start_extensions(&mut self) {
+        self.log.telemetry.open();
         self.set_cpu(true);
         for start in self.extension_starts.clone() {
             if self.sandbox.link.send(&Command::Start(start), &[]).await.is_err() {
@@ -87,6 +92,9 @@ impl Driver {
         };
         self.extensions.insert(id, extension);
         let _ = reply.send(Ok(Registration { identifier, function }));
+        let (now, name) = (self.now(), self.extensions.get(&id).map(|one| one.name.clone()));
+        let record = || json!({"name": name, "state": "Ready", "events": events});
+        self.log.telemetry.push(now, "platform.extension", record);
         let invoke = events.iter().any(|event| event == "INVOKE");
         self.happen(Event::Registered(id, Subscription { is_external, invoke, shutdown })).await;
     }

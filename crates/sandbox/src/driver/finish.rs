@@ -7,6 +7,12 @@ use super::*;
 
 impl Driver {
     pub(super) fn deliver(&mut self) {
+        if let Some(restore) = self.runtime_restore.take() {
+            self.restoring = Some(self.monotonic());
+            // One that went away meanwhile is seen by its exit.
+            let _ = restore.send(());
+            return;
+        }
         let Some(running) = &self.job else { return };
         let invocation = &running.job.invocation;
         let deadline = running.deadline.as_millis().to_string();
@@ -47,8 +53,8 @@ impl Driver {
         let report = InvokeReport {
             duration,
             billed: Duration::from_millis(duration.as_micros().div_ceil(1_000).max(1) as u64),
-            init: self.init_took.take(),
-            restore: None,
+            init: self.init_took.take().filter(|_| self.spec.initialization == Initialization::OnDemand),
+            restore: self.restore_took.take(),
             max_memory_mb: self.max_memory_mb(),
             status,
         };

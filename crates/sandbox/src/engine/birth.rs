@@ -32,7 +32,7 @@ impl Inner {
         spec: FunctionSpec,
         job: Option<Job>,
     ) -> Result<(), EngineError> {
-        let made = self.clone().make(&spec).await;
+        let made = self.clone().make(&spec, job.is_none()).await;
         let (driver, messages, inputs, tasks) = match made {
             Ok(made) => made,
             Err(error) => {
@@ -55,6 +55,7 @@ impl Inner {
     async fn make(
         self: Arc<Self>,
         spec: &FunctionSpec,
+        is_spare: bool,
     ) -> Result<
         (
             Driver,
@@ -112,7 +113,7 @@ impl Inner {
         if let Some(device) = sandbox.device.take().filter(|_| network.leads_out()) {
             tasks.push(tokio::spawn(network::serve(device, network)));
         }
-        self.pool.born(id, spec, messages_in, credentials.expires);
+        self.pool.born(id, spec, messages_in, credentials.expires, is_spare);
         let driver = Driver::new(
             id,
             self.clone(),

@@ -6,16 +6,18 @@
 
 use std::ffi::CString;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
 
 use super::protocol::{Command, LevelWord, Notice, Start, StartError};
-use super::{confine, tun};
+use super::{confine, root, tun};
 use crate::{channel, sys};
 
 /// Where the Runtime API answers, as in AWS.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 100, 1);
 pub const API_PORT: u16 = 9001;
+/// For a connection that never leaves this machine.
+const CONNECT: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Of `/proc`: the machine's settings, which a function could otherwise write where the engine runs as root without being able
 /// to give functions users of their own.
@@ -135,6 +137,14 @@ impl Init {
                 self.say(&Notice::Started { name, error }, &[]);
                 Ok(())
             }
+            Command::Connect { port } => {
+                // In reach at once, or not there.
+                let to = (Ipv4Addr::LOCALHOST, port).into();
+                let stream = TcpStream::connect_timeout(&to, CONNECT).ok();
+                let fds: Vec<RawFd> = stream.iter().map(|stream| stream.as_raw_fd()).collect();
+                self.say(&Notice::Connected, &fds);
+                Ok(())
+            }
             Command::Signal { name, signal } => {
                 let found = self.processes.iter().find(|(known, _)| *known == name);
                 found.map_or(Ok(()), |(_, pid)| sys::kill(*pid, signal))
@@ -202,6 +212,8 @@ impl Init {
             sys::mount("tmpfs", tmp, "tmpfs", libc::MS_NOSUID | libc::MS_NODEV, &data)?;
             if is_image {
                 enter_image("/mnt")?;
+            } else if self.level == LevelWord::Full {
+                name_users(uid)?;
             }
             confine::keep_only_init_capabilities()?;
         }
@@ -268,6 +280,18 @@ fn attach(targets: &[String], fds: &[OwnedFd]) -> io::Result<()> {
     for (target, fd) in targets.iter().zip(fds) {
         sys::move_mount(fd.as_fd(), target)
             .map_err(|error| io::Error::new(error.kind(), format!("{target}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Programs look up who they are (`os.homedir`, `getpwuid`): two small files over those of every environment. They lie in `/tmp`
+/// for as long as it takes to mount them.
+fn name_users(uid: u32) -> io::Result<()> {
+    for (path, text) in root::users(uid) {
+        let file = "/tmp/.users";
+        std::fs::write(file, text)?;
+        sys::mount(file, path, "", libc::MS_BIND, "")?;
+        std::fs::remove_file(file)?;
     }
     Ok(())
 }

@@ -16,6 +16,8 @@
 
 mod confine;
 mod init;
+pub use init::API_PORT;
+
 pub mod protocol;
 mod root;
 pub mod seccomp;

@@ -71,6 +71,10 @@ pub enum Command {
     },
     /// Starts a process. A descriptor, if any, becomes its number 3. Answers `Started`.
     Start(Start),
+    /// Opens a connection inside of the environment; answers `Connected`, with the connection if there is one.
+    Connect {
+        port: u16,
+    },
     Signal {
         name: String,
         signal: i32,
@@ -104,6 +108,7 @@ pub enum Notice {
         api_port: u16,
         has_device: bool,
     },
+    Connected,
     Mounted,
     Attached,
     Started {

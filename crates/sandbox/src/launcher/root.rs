@@ -24,6 +24,14 @@ const ETC: [&str; 8] =
 
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
+/// Who the function is, where each environment has a user of its own.
+pub fn users(uid: u32) -> [(&'static str, String); 2] {
+    let passwd = format!(
+        "root:x:0:0:root:/root:/sbin/nologin\nsbx_user1051:x:{uid}:{uid}::/home/sbx_user1051:/sbin/nologin\n"
+    );
+    [("/etc/passwd", passwd), ("/etc/group", format!("root:x:0:\nsbx_user1051:x:{uid}:\n"))]
+}
+
 /// Files that must exist for the C library to name users and hosts.
 const FILES: [(&str, &str); 5] = [
     (
@@ -31,7 +39,7 @@ const FILES: [(&str, &str); 5] = [
         "root:x:0:0:root:/root:/sbin/nologin\nsbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin\n",
     ),
     ("/etc/group", "root:x:0:\nsbx_user1051:x:990:\n"),
-    ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    ("/etc/hosts", "127.0.0.1 localhost sandbox.localdomain sandbox\n::1 localhost\n"),
     ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
     // Where names are asked for: the engine answers there, for functions that reach the outside.
     ("/etc/resolv.conf", "nameserver 169.254.100.5\noptions timeout:2 attempts:2\n"),
@@ -138,6 +146,9 @@ fn build(setup: &Setup) -> io::Result<()> {
     if let Some(packages) = &setup.packages_dir {
         let target = at("/var/runtime/packages");
         bind(&packages.to_string_lossy(), &target).map_err(named("/var/runtime/packages"))?;
+        // ECMAScript modules know no NODE_PATH: they look upward from where they lie.
+        let modules = "runtime/packages/nodejs/node_modules";
+        std::os::unix::fs::symlink(modules, at("/var/node_modules"))?;
         read_only(&target)?;
     }
     if setup.level == LevelWord::Rootless {

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pileus_blobs::{BlobError, BlobId, Blobs};
-use pileus_platform::{Cx, Platform};
+use futures_util::StreamExt as _;
+use pileus_api_s3 as s3;
+use pileus_blobs::{Blob, BlobError, BlobId, Blobs};
+use pileus_platform::{Cx, Fault, Platform};
 use pileus_store::{Store, Txn};
 
-use super::{Code, zip};
+use super::{Code, Config, zip};
 use crate::error::LambdaError;
 use crate::keys::{CODE, Nothing};
 
@@ -28,7 +30,8 @@ pub const AREA: &str = "lambda";
 pub struct Source {
     pub zip: Option<Bytes>,
     pub s3_bucket: Option<String>,
-    pub image_uri: Option<String>,
+    pub s3_key: Option<String>,
+    pub s3_version: Option<String>,
     pub kms_key: Option<String>,
 }
 
@@ -38,19 +41,22 @@ pub struct Source {
 /// `InvalidParameterValueException` with AWS's sentence about what is wrong with the archive;
 /// `RequestEntityTooLargeException`; `NotImplemented` for the sources that this cloud lacks.
 pub async fn keep(cx: &Cx, source: Source, operation: &'static str) -> Result<Code, LambdaError> {
-    if source.image_uri.is_some() {
-        return Err(LambdaError::missing("container images as Lambda functions (ImageUri)"));
-    }
-    if source.s3_bucket.is_some() {
-        return Err(LambdaError::missing("Lambda code from S3 (S3Bucket)"));
-    }
     if source.kms_key.is_some() {
         return Err(LambdaError::missing("SourceKMSKeyArn of Lambda code"));
     }
-    let zip = source.zip.ok_or_else(|| LambdaError::invalid("Please provide a source for function code."))?;
-    if zip.len() > MAX_ZIPPED {
-        return Err(LambdaError::RequestEntityTooLarge { limit: MAX_REQUEST, operation });
-    }
+    let zip = match (source.zip, source.s3_bucket) {
+        (Some(_), Some(_)) => {
+            return Err(LambdaError::invalid(
+                "Please do not provide other FunctionCode parameters when providing a ZipFile.",
+            ));
+        }
+        (Some(zip), None) if zip.len() > MAX_ZIPPED => {
+            return Err(LambdaError::RequestEntityTooLarge { limit: MAX_REQUEST, operation });
+        }
+        (Some(zip), None) => zip,
+        (None, Some(bucket)) => fetch(cx, bucket, source.s3_key, source.s3_version).await?,
+        (None, None) => return Err(LambdaError::invalid("Please provide a source for function code.")),
+    };
     if zip.is_empty() {
         return Err(LambdaError::invalid("Uploaded file must be a non-empty zip"));
     }
@@ -64,6 +70,49 @@ pub async fn keep(cx: &Cx, source: Source, operation: &'static str) -> Result<Co
     }
     let blob = blobs(cx).put(zip).await.map_err(unavailable)?;
     Ok(Code { blob, unzipped })
+}
+
+/// A package from S3, read as the caller.
+///
+/// Recorded: the sentences.
+async fn fetch(
+    cx: &Cx,
+    bucket: String,
+    key: Option<String>,
+    version: Option<String>,
+) -> Result<Bytes, LambdaError> {
+    let key = key.ok_or_else(|| LambdaError::invalid("Please provide a source for function code."))?;
+    let place = format!("{bucket}/{key}");
+    let input = s3::GetObjectRequest {
+        bucket: Some(bucket),
+        key: Some(key),
+        version_id: version,
+        ..s3::GetObjectRequest::default()
+    };
+    let refuse = |fault: Fault| {
+        let (code, message) = (fault.code.to_string(), fault.message.to_string());
+        match code.as_str() {
+            "NotImplemented" => LambdaError::Fault(fault),
+            "AccessDenied" => LambdaError::AccessDenied(format!(
+                "Your access has been denied by S3, please make sure your request credentials have permission to GetObject for {place}. S3 Error Code: {code}. S3 Error Message: {message}"
+            )),
+            _ => LambdaError::invalid(format!(
+                "Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}"
+            )),
+        }
+    };
+    let mut object = cx.call(s3::GET_OBJECT, input).await.map_err(refuse)?;
+    let mut whole = Vec::new();
+    let mut parts =
+        object.body.take().ok_or_else(|| LambdaError::Internal("S3 gave no object".to_owned()))?;
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| LambdaError::Internal(error.to_string()))?;
+        if whole.len() as u64 + part.len() as u64 > MAX_UNZIPPED {
+            return Err(too_large(MAX_UNZIPPED));
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.into())
 }
 
 fn refuse(error: zip::ZipError) -> LambdaError {
@@ -89,11 +138,28 @@ pub fn blobs(cx: &Cx) -> Blobs {
 
 /// Notes in the caller's transaction that `owner` uses the code, so that the sweeper leaves it.
 pub fn hold(txn: &Txn, code: &Code, owner: &str) -> Result<(), LambdaError> {
-    Ok(CODE.put(txn, &(code.blob.id.as_str().to_owned(), owner.to_owned()), &Nothing {})?)
+    hold_blob(txn, &code.blob, owner)
+}
+
+fn hold_blob(txn: &Txn, blob: &Blob, owner: &str) -> Result<(), LambdaError> {
+    Ok(CODE.put(txn, &(blob.id.as_str().to_owned(), owner.to_owned()), &Nothing {})?)
 }
 
 pub fn release(txn: &Txn, code: &Code, owner: &str) {
-    CODE.delete(txn, &(code.blob.id.as_str().to_owned(), owner.to_owned()));
+    release_blob(txn, &code.blob, owner);
+}
+
+fn release_blob(txn: &Txn, blob: &Blob, owner: &str) {
+    CODE.delete(txn, &(blob.id.as_str().to_owned(), owner.to_owned()));
+}
+
+/// As `hold`, of all that a version's code consists of.
+pub fn hold_all(txn: &Txn, config: &Config, owner: &str) -> Result<(), LambdaError> {
+    config.blobs().try_for_each(|blob| hold_blob(txn, blob, owner))
+}
+
+pub fn release_all(txn: &Txn, config: &Config, owner: &str) {
+    config.blobs().for_each(|blob| release_blob(txn, blob, owner));
 }
 
 /// The folder of a package on this node; unpacked now if it was not before. Whoever else wants it waits.
@@ -102,7 +168,7 @@ pub async fn unpacked(blobs: &Blobs, root: &Path, code: &Code) -> Result<PathBuf
     if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
         return Ok(folder);
     }
-    let bytes = blobs.read(&code.blob, MAX_ZIPPED as u64).await.map_err(unavailable)?;
+    let bytes = blobs.read(&code.blob, MAX_UNZIPPED).await.map_err(unavailable)?;
     let (to, half) = (folder.clone(), root.join(format!("{}.new", code.blob.id.name())));
     let work = move || {
         // A folder with its name is whole: it is renamed after the last file.

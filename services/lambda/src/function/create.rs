@@ -7,7 +7,7 @@ use pileus_platform::Cx;
 
 use super::code::{self, Source};
 use super::settings::{self, Lacking};
-use super::{Config, FunctionRow, RuntimeUpdates, runtimes, show_creating};
+use super::{Config, FunctionRow, RuntimeUpdates, image, runtimes, show_creating};
 use crate::destination;
 use crate::error::LambdaError;
 use crate::keys::FUNCTIONS;
@@ -34,12 +34,30 @@ pub async fn create_function(
         ));
     }
     refuse_what_is_lacking(&mut input)?;
-    let (Some(runtime), Some(handler)) = (input.runtime.clone(), input.handler.clone()) else {
-        return Err(LambdaError::invalid(
-            "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
-        ));
+    let is_image = input.package_type.as_deref() == Some("Image");
+    let (runtime, handler) = match (input.runtime.clone(), input.handler.clone()) {
+        (None, None) if is_image => (String::new(), String::new()),
+        _ if is_image => {
+            return Err(LambdaError::invalid(
+                "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
+            ));
+        }
+        (Some(runtime), Some(handler)) => {
+            runtimes::check(&runtime)?;
+            (runtime, handler)
+        }
+        _ => {
+            return Err(LambdaError::invalid(
+                "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+            ));
+        }
     };
-    runtimes::check(&runtime)?;
+    let image_overrides = image::Overrides::of(input.image_config.take().unwrap_or_default());
+    if !is_image && image_overrides != image::Overrides::default() {
+        return Err(LambdaError::invalid(
+            "Please don't provide ImageConfig when the function PackageType is Zip.",
+        ));
+    }
     let environment = input.environment.map(settings::environment).transpose()?.flatten();
     let logging = settings::logging(input.logging_config, None, &name.name)?;
     let tags: BTreeMap<String, String> = tags::merge(BTreeMap::new(), input.tags)?;
@@ -55,13 +73,33 @@ pub async fn create_function(
     let source = Source {
         zip: given.zip_file,
         s3_bucket: given.s3_bucket,
-        image_uri: given.image_uri,
+        s3_key: given.s3_key,
+        s3_version: given.s3_object_version,
         kms_key: given.source_kms_key_arn,
     };
-    let code = code::keep(cx, source, "CreateFunction").await?;
+    let architecture = settings::architecture(input.architectures);
+    let (code, image) = match (is_image, given.image_uri) {
+        (true, Some(uri)) => {
+            let (code, image) = image::keep(cx, uri, &architecture).await?;
+            (code, Some(image))
+        }
+        (true, None) => {
+            return Err(LambdaError::invalid(
+                "Please provide ImageUri when the function PackageType is Image.",
+            ));
+        }
+        (false, Some(_)) => {
+            return Err(LambdaError::invalid(
+                "Please don't provide ImageUri when the function PackageType is Zip.",
+            ));
+        }
+        (false, None) => (code::keep(cx, source, "CreateFunction").await?, None),
+    };
     layer::check_size(&code, &layers)?;
     let number = |value: Option<i64>, default| value.and_then(|v| u32::try_from(v).ok()).unwrap_or(default);
-    let storage = input.ephemeral_storage.and_then(|storage| storage.size);
+    let storage =
+        number(input.ephemeral_storage.and_then(|storage| storage.size), settings::DEFAULT_EPHEMERAL_MB);
+    let snap_start = settings::snap_start(input.snap_start.as_ref(), false, &runtime, storage)?;
     let config = Config {
         runtime,
         handler,
@@ -69,16 +107,19 @@ pub async fn create_function(
         description: input.description.unwrap_or_default(),
         timeout: number(input.timeout, settings::DEFAULT_TIMEOUT),
         memory_mb: number(input.memory_size, settings::DEFAULT_MEMORY_MB),
-        ephemeral_mb: number(storage, settings::DEFAULT_EPHEMERAL_MB),
+        ephemeral_mb: storage,
         environment,
         dead_letter,
         layers,
-        architecture: settings::architecture(input.architectures),
+        architecture,
         logging,
         code,
         modified: cx.now(),
         revision: cx.ids().uuid(),
         runtime_updates: RuntimeUpdates::default(),
+        snap_start,
+        image,
+        image_overrides,
     };
     let row = FunctionRow {
         id: cx.ids().uuid(),
@@ -104,7 +145,7 @@ async fn insert(
             if FUNCTIONS.get(&txn, &name.key()).await?.is_some() {
                 return Err(exists(name));
             }
-            code::hold(&txn, &row.latest.code, &format!("{}:{LATEST}", row.id))?;
+            code::hold_all(&txn, &row.latest, &format!("{}:{LATEST}", row.id))?;
             let mut row = row.clone();
             let published = match publishes {
                 true => Some(version::publish(cx, &txn, name, &mut row, None).await?),
@@ -117,6 +158,7 @@ async fn insert(
     Ok(match published {
         Some(number) => {
             let number = number.to_string();
+            version::prepare(cx, name, &number);
             show_creating(&name.with(Some(&number)), &number, &row.latest)
         }
         None => show_creating(name, LATEST, &row.latest),
@@ -128,9 +170,6 @@ fn exists(name: &FunctionName) -> LambdaError {
 }
 
 fn refuse_what_is_lacking(input: &mut api::CreateFunctionRequest) -> Result<(), LambdaError> {
-    if input.package_type.as_deref() == Some("Image") {
-        return Err(LambdaError::missing("container images as Lambda functions (PackageType=Image)"));
-    }
     if input.publish_to.is_some() {
         return Err(LambdaError::missing("PublishTo of Lambda functions"));
     }
@@ -139,8 +178,6 @@ fn refuse_what_is_lacking(input: &mut api::CreateFunctionRequest) -> Result<(), 
         kms_key: input.kms_key_arn.take(),
         tracing: input.tracing_config.take(),
         file_systems: input.file_system_configs.take(),
-        image: input.image_config.take(),
-        snap_start: input.snap_start.take(),
         instances: input.capacity_provider_config.is_some(),
         durable: input.durable_config.is_some(),
         custom_runtime: input.runtime_config.is_some(),

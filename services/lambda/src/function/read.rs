@@ -28,9 +28,17 @@ pub async fn get_function(
         .then(|| function.tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
     Ok(api::GetFunctionResponse {
         configuration: Some(show(&name, &resolved.version, &resolved.config)),
-        code: Some(api::FunctionCodeLocation {
-            repository_type: Some("S3".to_owned()),
-            ..api::FunctionCodeLocation::default()
+        code: Some(match &resolved.config.image {
+            Some(image) => api::FunctionCodeLocation {
+                repository_type: Some("ECR".to_owned()),
+                image_uri: Some(image.uri.clone()),
+                resolved_image_uri: Some(image.resolved_uri()),
+                ..api::FunctionCodeLocation::default()
+            },
+            None => api::FunctionCodeLocation {
+                repository_type: Some("S3".to_owned()),
+                ..api::FunctionCodeLocation::default()
+            },
         }),
         tags,
         tags_error: None,
@@ -121,7 +129,7 @@ pub async fn delete_function(
             URLS.delete(&txn, &key);
         }
         let row = FunctionRow::load(&txn, name).await?;
-        code::release(&txn, &row.latest.code, &format!("{}:{LATEST}", row.id));
+        code::release_all(&txn, &row.latest, &format!("{}:{LATEST}", row.id));
         FUNCTIONS.delete(&txn, &name.key());
         Ok::<_, LambdaError>(())
     })
@@ -185,7 +193,7 @@ async fn remove_version(
     let key = &(name.account, name.region.clone(), name.name.clone(), number);
     cx.transact(|txn| async move {
         if let Some(version) = VERSIONS.get(&txn, key).await? {
-            code::release(&txn, &version.config.code, &format!("{}:{number}", row.id));
+            code::release_all(&txn, &version.config, &format!("{}:{number}", row.id));
             VERSIONS.delete(&txn, key);
         }
         let own = qualified(&name.key(), &number.to_string());

@@ -93,6 +93,33 @@ pub fn architecture(given: Option<Vec<String>>) -> String {
     given.into_iter().flatten().next().unwrap_or_else(|| "x86_64".to_owned())
 }
 
+/// `SnapStart`; what is not mentioned stays as it was.
+///
+/// Source: AWS Lambda Developer Guide, "Improving startup performance with Lambda SnapStart" (supported runtimes, limitations).
+pub fn snap_start(
+    given: Option<&api::SnapStart>,
+    before: bool,
+    runtime: &str,
+    ephemeral_mb: u32,
+) -> Result<bool, LambdaError> {
+    let wanted = given.map_or(before, |given| given.apply_on.as_deref() == Some("PublishedVersions"));
+    const WITHOUT: [&str; 3] = ["python3.9", "python3.10", "python3.11"];
+    let is_supported = runtime.starts_with("python") && !WITHOUT.contains(&runtime)
+        || runtime.starts_with("java") && runtime != "java8.al2"
+        || runtime.starts_with("dotnet");
+    if wanted && !is_supported {
+        return Err(LambdaError::invalid(format!(
+            "{runtime} is not supported for SnapStart enabled functions."
+        )));
+    }
+    if wanted && ephemeral_mb > DEFAULT_EPHEMERAL_MB {
+        return Err(LambdaError::invalid(format!(
+            "SnapStart is not supported for functions with ephemeral storage larger than {DEFAULT_EPHEMERAL_MB} MB."
+        )));
+    }
+    Ok(wanted)
+}
+
 /// What both operations take and this cloud lacks.
 #[derive(Default)]
 pub struct Lacking {
@@ -100,8 +127,6 @@ pub struct Lacking {
     pub kms_key: Option<String>,
     pub tracing: Option<api::TracingConfig>,
     pub file_systems: Option<Vec<api::FileSystemConfig>>,
-    pub image: Option<api::ImageConfig>,
-    pub snap_start: Option<api::SnapStart>,
     pub instances: bool,
     pub durable: bool,
     pub custom_runtime: bool,
@@ -116,9 +141,6 @@ impl Lacking {
     pub fn refuse(self) -> Result<(), LambdaError> {
         let has = |list: Option<Vec<String>>| list.is_some_and(|list| !list.is_empty());
         let vpc = self.vpc.is_some_and(|vpc| has(vpc.subnet_ids) || has(vpc.security_group_ids));
-        let image = self.image.is_some_and(|image| {
-            has(image.command) || has(image.entry_point) || image.working_directory.is_some()
-        });
         let lacking = [
             (vpc, "VpcConfig of Lambda functions"),
             (self.kms_key.is_some_and(|key| !key.is_empty()), "KMSKeyArn of Lambda functions"),
@@ -129,11 +151,6 @@ impl Lacking {
             (
                 self.file_systems.is_some_and(|systems| !systems.is_empty()),
                 "FileSystemConfigs of Lambda functions",
-            ),
-            (image, "ImageConfig of Lambda functions"),
-            (
-                self.snap_start.is_some_and(|snap| snap.apply_on.as_deref() == Some("PublishedVersions")),
-                "SnapStart of Lambda functions",
             ),
             (self.instances, "CapacityProviderConfig of Lambda functions"),
             (self.durable, "DurableConfig of Lambda functions"),
@@ -170,6 +187,24 @@ mod tests {
     }
 
     #[test]
+    fn snap_start_is_for_runtimes_that_have_it() {
+        let on = api::SnapStart { apply_on: Some("PublishedVersions".into()) };
+        let off = api::SnapStart { apply_on: Some("None".into()) };
+        let cases = [
+            (Some(&on), false, "python3.12", 512, Some(true)),
+            (Some(&on), false, "java21", 512, Some(true)),
+            (Some(&on), false, "python3.11", 512, None),
+            (Some(&on), false, "nodejs22.x", 512, None),
+            (Some(&on), false, "python3.12", 1_024, None),
+            (None, true, "python3.12", 512, Some(true)),
+            (Some(&off), true, "nodejs22.x", 512, Some(false)),
+        ];
+        for (given, before, runtime, storage, expected) in cases {
+            assert_eq!(snap_start(given, before, runtime, storage).ok(), expected, "{runtime} {storage}");
+        }
+    }
+
+    #[test]
     fn levels_are_for_json_logs_and_stay_when_not_mentioned() {
         let text = logging(None, None, "f").expect("fine");
         assert_eq!((text.is_json, text.group.as_str(), &text.system_level), (false, "/aws/lambda/f", &None));
@@ -194,7 +229,6 @@ mod tests {
             vpc: Some(api::VpcConfig { subnet_ids: Some(vec![]), ..Default::default() }),
             kms_key: Some(String::new()),
             tracing: Some(api::TracingConfig { mode: Some("PassThrough".into()) }),
-            snap_start: Some(api::SnapStart { apply_on: Some("None".into()) }),
             ..Lacking::default()
         };
         assert!(off.refuse().is_ok());

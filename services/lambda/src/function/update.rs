@@ -6,7 +6,7 @@ use pileus_store::Txn;
 
 use super::code::{self, Source};
 use super::settings::{self, Lacking};
-use super::{Config, FunctionRow, RuntimeUpdates, resolve, runtimes, show_updating};
+use super::{Config, FunctionRow, RuntimeUpdates, image, resolve, runtimes, show_updating};
 use crate::destination;
 use crate::error::LambdaError;
 use crate::keys::VERSIONS;
@@ -30,33 +30,47 @@ pub async fn update_function_code(
     let source = Source {
         zip: input.zip_file,
         s3_bucket: input.s3_bucket,
-        image_uri: input.image_uri,
+        s3_key: input.s3_key,
+        s3_version: input.s3_object_version,
         kms_key: input.source_kms_key_arn,
     };
-    if source.image_uri.is_some() {
-        return Err(LambdaError::invalid(
-            "Please don't provide ImageUri when updating a function with packageType Zip.",
-        ));
-    }
     check_revision(&known.latest, input.revision_id.as_deref())?;
-    let code = code::keep(cx, source, "UpdateFunctionCode").await?;
-    layer::check_size(&code, &known.latest.layers)?;
     let architecture = input.architectures.map(|given| settings::architecture(Some(given)));
+    let (code, image) = match (known.latest.image.is_some(), input.image_uri) {
+        (false, Some(_)) => {
+            return Err(LambdaError::invalid(
+                "Please don't provide ImageUri when updating a function with packageType Zip.",
+            ));
+        }
+        (true, None) => {
+            return Err(LambdaError::invalid(
+                "Please provide ImageUri when updating a function with packageType Image.",
+            ));
+        }
+        (true, Some(uri)) => {
+            let architecture = architecture.as_ref().unwrap_or(&known.latest.architecture);
+            let (code, image) = image::keep(cx, uri, architecture).await?;
+            (code, Some(image))
+        }
+        (false, None) => (code::keep(cx, source, "UpdateFunctionCode").await?, None),
+    };
+    layer::check_size(&code, &known.latest.layers)?;
     if input.dry_run == Some(true) {
-        let mut config = Config { code, ..known.latest.clone() };
+        let mut config = Config { code, image, ..known.latest.clone() };
         config.architecture = architecture.unwrap_or(config.architecture);
         return Ok(super::show(name, LATEST, &config));
     }
-    let (code, architecture, revision) = (&code, &architecture, &input.revision_id);
+    let (code, image, architecture, revision) = (&code, &image, &architecture, &input.revision_id);
     let publishes = input.publish == Some(true);
     let (row, published) = cx
         .transact(|txn| async move {
             let mut row = FunctionRow::load(&txn, name).await?;
             check_revision(&row.latest, revision.as_deref())?;
             let owner = format!("{}:{LATEST}", row.id);
-            code::release(&txn, &row.latest.code, &owner);
-            code::hold(&txn, code, &owner)?;
+            code::release_all(&txn, &row.latest, &owner);
             row.latest.code = code.clone();
+            row.latest.image.clone_from(image);
+            code::hold_all(&txn, &row.latest, &owner)?;
             row.latest.architecture = architecture.clone().unwrap_or(row.latest.architecture);
             row.latest.modified = cx.now();
             row.touch(cx);
@@ -72,6 +86,7 @@ pub async fn update_function_code(
     Ok(match published {
         Some(number) => {
             let number = number.to_string();
+            version::prepare(cx, name, &number);
             let shown = show_updating(&name.with(Some(&number)), &row.latest);
             api::FunctionConfiguration { version: Some(number), ..shown }
         }
@@ -145,6 +160,21 @@ impl Changes {
                 field.clone_from(value);
             }
         };
+        if config.image.is_some()
+            && (input.runtime.is_some() || input.handler.is_some() || self.layers.is_some())
+        {
+            return Err(LambdaError::invalid(
+                "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
+            ));
+        }
+        if let Some(given) = &input.image_config {
+            if config.image.is_none() {
+                return Err(LambdaError::invalid(
+                    "Please don't provide ImageConfig when the function PackageType is Zip.",
+                ));
+            }
+            config.image_overrides = image::Overrides::of(given.clone());
+        }
         set(&input.runtime, &mut config.runtime);
         set(&input.handler, &mut config.handler);
         set(&input.role, &mut config.role);
@@ -157,6 +187,12 @@ impl Changes {
         set(input.timeout, &mut config.timeout);
         set(input.memory_size, &mut config.memory_mb);
         set(input.ephemeral_storage.as_ref().and_then(|storage| storage.size), &mut config.ephemeral_mb);
+        config.snap_start = settings::snap_start(
+            input.snap_start.as_ref(),
+            config.snap_start,
+            &config.runtime,
+            config.ephemeral_mb,
+        )?;
         if let Some(environment) = &self.environment {
             config.environment.clone_from(environment);
         }
@@ -180,8 +216,6 @@ fn refuse_what_is_lacking(input: &mut api::UpdateFunctionConfigurationRequest) -
         kms_key: input.kms_key_arn.take(),
         tracing: input.tracing_config.take(),
         file_systems: input.file_system_configs.take(),
-        image: input.image_config.take(),
-        snap_start: input.snap_start.take(),
         instances: input.capacity_provider_config.is_some(),
         durable: input.durable_config.is_some(),
         custom_runtime: input.runtime_config.is_some(),
