@@ -215,7 +215,6 @@ fn call_of(
     let verb = inbound.method.as_str().to_owned();
     let arrival = Arrival {
         account: target.account.as_str(),
-        region: target.region.as_str(),
         domain_name: &target.domain_name,
         full_path: &target.full_path,
         source_ip: ip,

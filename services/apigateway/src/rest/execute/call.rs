@@ -40,7 +40,6 @@ pub struct Call {
 /// What a request brings before anything is known of its resource.
 pub struct Arrival<'a> {
     pub account: &'a str,
-    pub region: &'a str,
     pub domain_name: &'a str,
     pub full_path: &'a str,
     pub source_ip: String,
