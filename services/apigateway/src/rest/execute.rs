@@ -231,6 +231,7 @@ fn call_of(
         cx: cx.clone(),
         api: target.id.clone(),
         stage,
+        version: staged.version,
         deployed,
         is_canary,
         verb,

@@ -21,6 +21,8 @@ pub struct Call {
     pub cx: Cx,
     pub api: String,
     pub stage: String,
+    /// Of the API's row: what is kept in memory is kept under it.
+    pub version: pileus_store::Version,
     pub deployed: Arc<Deployed>,
     pub is_canary: bool,
     /// As the client wrote it.

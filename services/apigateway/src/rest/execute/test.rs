@@ -73,6 +73,7 @@ fn call_of(
         cx: cx.clone(),
         api: api.to_owned(),
         stage: STAGE.to_owned(),
+        version: 0,
         deployed,
         is_canary: false,
         verb: verb.to_owned(),
