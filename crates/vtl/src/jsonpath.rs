@@ -135,10 +135,8 @@ impl Step {
                     }
                 }
             }
-            (Step::Filter(filter), object @ Json::Object(_)) => {
-                if filter.takes(object, root) {
-                    found.push(object);
-                }
+            (Step::Filter(filter), object @ Json::Object(_)) if filter.takes(object, root) => {
+                found.push(object)
             }
             (Step::Descend(step), value) => {
                 let mut rest = vec![value];

@@ -23,7 +23,7 @@ impl Template {
         names.find_macros(text);
         let mut parser = Parser { text, at: 0, depth: 0, names: &mut names };
         let (body, end) = parser.block()?;
-        if end != End::Text {
+        if end != End::OfText {
             return Err(parser.error("an #end, #else or #elseif without its beginning"));
         }
         let macros = names
@@ -95,8 +95,8 @@ struct Parser<'t, 'n> {
 /// What ended a block.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    Text,
-    End,
+    OfText,
+    Mark,
     Else,
     ElseIf,
 }
@@ -157,7 +157,7 @@ impl<'t> Parser<'t, '_> {
             text.push_str(&rest[..plain]);
             self.at += plain;
             match self.peek() {
-                None => break End::Text,
+                None => break End::OfText,
                 Some('\\') => self.escaped(&mut text, &mut nodes)?,
                 Some('$') => match self.reference(0)? {
                     Some(reference) => {
@@ -260,7 +260,7 @@ impl<'t> Parser<'t, '_> {
         match name {
             "end" | "else" => {
                 self.end_of_line();
-                return Ok(Some(if name == "end" { End::End } else { End::Else }));
+                return Ok(Some(if name == "end" { End::Mark } else { End::Else }));
             }
             "elseif" => return Ok(Some(End::ElseIf)),
             "set" => {
@@ -321,12 +321,12 @@ impl<'t> Parser<'t, '_> {
                 }
                 End::Else => {
                     (otherwise, end) = self.block()?;
-                    if end != End::End {
+                    if end != End::Mark {
                         return Err(self.error("expected #end after #else"));
                     }
                 }
-                End::End => return Ok(Node::If { branches, otherwise }),
-                End::Text => return Err(self.error("an #if without its #end")),
+                End::Mark => return Ok(Node::If { branches, otherwise }),
+                End::OfText => return Err(self.error("an #if without its #end")),
             }
         }
     }
@@ -341,7 +341,7 @@ impl<'t> Parser<'t, '_> {
         self.expect(")")?;
         self.end_of_line();
         let (body, end) = self.block()?;
-        if end != End::End {
+        if end != End::Mark {
             return Err(self.error("a #foreach without its #end"));
         }
         Ok(Node::Foreach { variable, of, body })
@@ -366,7 +366,7 @@ impl<'t> Parser<'t, '_> {
         }
         self.end_of_line();
         let (body, end) = self.block()?;
-        if end != End::End {
+        if end != End::Mark {
             return Err(self.error("a #macro without its #end"));
         }
         match self.names.which(name) {

@@ -154,6 +154,7 @@ pub async fn watch(platform: Platform) {
         // Wake-ups between nodes can be lost.
         let again = store.clock().sleep_until(store.clock().now() + std::time::Duration::from_secs(60));
         tokio::select! {
+            biased;
             () = changes.changed() => {}
             () = again => {}
         }

@@ -10,6 +10,8 @@
 //! | `api_key.rs`, `usage_plan.rs`, `usage.rs` | API keys, usage plans, what was used of them |
 //! | `domain.rs` | custom domain names and base path mappings |
 //! | `documentation.rs` | documentation parts and versions |
+//! | `openapi.rs`, `openapi/*.rs`, `yaml.rs` | import and export |
+//! | `sdk.rs` | `GetSdk` |
 //! | `account.rs`, `tags.rs` | the account's settings; tags |
 //! | `document.rs`, `patch.rs`, `page.rs` | stored resources; patch operations: pure; pages |
 //! | `access.rs`, `keys.rs` | what a caller must be allowed to do; every key that REST APIs write |
@@ -30,15 +32,18 @@ mod integration;
 mod keys;
 mod method;
 mod model;
+mod openapi;
 mod page;
 mod patch;
 mod resource;
 mod schema;
+mod sdk;
 mod snapshot;
 mod stage;
 mod tags;
 mod usage;
 mod usage_plan;
+mod yaml;
 
 use pileus_api_apigateway as ops;
 use pileus_core::Timestamp;
@@ -200,6 +205,13 @@ fn plans(service: Service) -> Service {
 
 fn runs(service: Service) -> Service {
     add! { service;
+        IMPORT_REST_API => openapi::import_rest_api,
+        PUT_REST_API => openapi::put_rest_api,
+        IMPORT_DOCUMENTATION_PARTS => openapi::import_documentation_parts,
+        GET_EXPORT => openapi::get_export,
+        GET_SDK => sdk::get_sdk,
+        GET_SDK_TYPE => sdk::get_sdk_type,
+        GET_SDK_TYPES => sdk::get_sdk_types,
         TEST_INVOKE_METHOD => execute::test::test_invoke_method,
         TEST_INVOKE_AUTHORIZER => execute::test::test_invoke_authorizer,
     }

@@ -163,7 +163,7 @@ impl Parser<'_, '_> {
         }
         let mut inner = Parser { text: &text, at: 0, depth: self.depth, names: self.names };
         let (nodes, end) = inner.block()?;
-        if end != End::Text {
+        if end != End::OfText {
             return Err(self.error("a string holds an #end, #else or #elseif alone"));
         }
         Ok(Expr::Interpolated(nodes))
@@ -225,10 +225,8 @@ impl Parser<'_, '_> {
         }
         let text = &rest[..length];
         self.at += length;
-        if !is_float {
-            if let Ok(value) = text.parse() {
-                return Ok(Expr::Int(value));
-            }
+        if !is_float && let Ok(value) = text.parse() {
+            return Ok(Expr::Int(value));
         }
         text.parse().map(Expr::Float).map_err(|_| self.error("a number that cannot be read"))
     }

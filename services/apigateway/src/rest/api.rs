@@ -54,6 +54,11 @@ pub fn no_such(cx: &Cx, id: &str) -> GatewayError {
     GatewayError::NotFound(format!("Invalid API identifier specified {}:{id}", cx.account()))
 }
 
+/// A resource policy; `None` if it is none. `execute-api:/stage/verb/path` in it stands for a whole ARN.
+pub fn policy_of(text: &str) -> Option<Policy> {
+    Policy::parse(&text.replace("\"execute-api:/", "\"arn:*:execute-api:*:*:*/")).ok()
+}
+
 /// Nodes that have compiled the API do so anew.
 pub fn changed(cx: &Cx, txn: &Txn, id: &str) -> Result<(), GatewayError> {
     Ok(touch(txn, id, &id_row(cx))?)
@@ -82,7 +87,7 @@ fn check(api: &api::RestApi) -> Result<(), GatewayError> {
         return Err(GatewayError::bad("Invalid minimum compression size, must be between 0 and 10485760"));
     }
     if let Some(policy) = api.policy.as_deref().filter(|policy| !policy.is_empty()) {
-        Policy::parse(policy).map_err(|_| {
+        policy_of(policy).ok_or_else(|| {
             GatewayError::bad(
                 "Invalid policy document. Please check the policy syntax and ensure that Principals are valid.",
             )

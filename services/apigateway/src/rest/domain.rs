@@ -73,7 +73,7 @@ fn check_name(name: &str) -> Result<(), GatewayError> {
     let is_label = |label: &&str| {
         !label.is_empty() && label.len() <= 63 && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
-    if labels.len() >= 2 && name.len() <= 253 && labels.iter().all(|label| is_label(&label)) {
+    if labels.len() >= 2 && name.len() <= 253 && labels.iter().all(is_label) {
         return Ok(());
     }
     Err(GatewayError::bad("The domain name provided is not valid"))

@@ -215,7 +215,6 @@ fn call_of(
     let verb = inbound.method.as_str().to_owned();
     let arrival = Arrival {
         account: target.account.as_str(),
-        region: target.region.as_str(),
         domain_name: &target.domain_name,
         full_path: &target.full_path,
         source_ip: ip,
@@ -232,6 +231,7 @@ fn call_of(
         cx: cx.clone(),
         api: target.id.clone(),
         stage,
+        version: staged.version,
         deployed,
         is_canary,
         verb,

@@ -65,22 +65,6 @@ pub async fn load(reader: &impl Reader, api: &str, name: &str) -> Result<api::St
     found.map(|Doc(row)| row).ok_or_else(no_such)
 }
 
-/// What a method's settings are before anything is said of them.
-pub fn default_setting() -> api::MethodSetting {
-    api::MethodSetting {
-        metrics_enabled: Some(false),
-        logging_level: Some("OFF".to_owned()),
-        data_trace_enabled: Some(false),
-        throttling_burst_limit: Some(5_000),
-        throttling_rate_limit: Some(10_000.0),
-        caching_enabled: Some(false),
-        cache_ttl_in_seconds: Some(300),
-        cache_data_encrypted: Some(false),
-        require_authorization_for_cache_control: Some(true),
-        unauthorized_cache_control_header_strategy: Some("SUCCEED_WITH_RESPONSE_HEADER".to_owned()),
-    }
-}
-
 /// # Errors
 /// `BadRequest` for what no stage can have; `NotFound` for a deployment that is not there.
 async fn check(cx: &Cx, txn: &Txn, api: &str, stage: &api::Stage) -> Result<(), GatewayError> {
@@ -90,6 +74,9 @@ async fn check(cx: &Cx, txn: &Txn, api: &str, stage: &api::Stage) -> Result<(), 
         || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
     {
         return Err(GatewayError::bad("Stage name only allows a-zA-Z0-9_-"));
+    }
+    if stage.client_certificate_id.as_deref().is_some_and(|id| !id.is_empty()) {
+        return Err(GatewayError::missing("client certificates of stages (clientCertificateId)"));
     }
     let canary = stage.canary_settings.as_ref();
     for id in stage.deployment_id.iter().chain(canary.and_then(|canary| canary.deployment_id.as_ref())) {

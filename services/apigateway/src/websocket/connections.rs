@@ -215,6 +215,7 @@ pub async fn receive(platform: Platform) {
         }
         let again = store.clock().sleep_until(store.clock().now() + Duration::from_secs(1));
         tokio::select! {
+            biased;
             () = wake.changed() => {}
             () = again => {}
         }

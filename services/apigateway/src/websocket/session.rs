@@ -99,6 +99,7 @@ impl Session {
         let mut timer = self.timer();
         loop {
             let next = tokio::select! {
+                biased;
                 frame = socket.next(), if working.len() < AT_A_TIME => self.received(frame, &mut working).await,
                 Some(command) = commands.recv() => match command {
                     Command::Send(data) => {

@@ -181,7 +181,7 @@ async fn by_function(call: &mut Call, authorizer: &api::Authorizer) -> Result<Op
     let ttl = authorizer.authorizer_result_ttl_in_seconds.unwrap_or(300);
     let id = authorizer.id.as_deref().unwrap_or_default();
     let key = (ttl > 0 && !sources.is_empty())
-        .then(|| format!("{} {} {} {id} {}", call.api, call.stage, call.deployed.id, json!(sources)));
+        .then(|| format!("{} {} {} {id} {}", call.api, call.stage, call.version, json!(sources)));
     let now = call.cx.now();
     let known = key.as_deref().and_then(|key| call.cx.state::<Answers>().find(key, now));
     let answer = match known {

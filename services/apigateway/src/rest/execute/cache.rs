@@ -96,9 +96,10 @@ pub async fn plan(call: &Call, staged: &Staged, method: &Method) -> Result<Optio
         return Ok(None);
     }
     let mut key = format!(
-        "{} {} {} {} {}",
+        "{} {} {} {} {} {}",
         call.api,
         call.stage,
+        call.version,
         call.deployed.id,
         method.integration.cache_namespace.as_deref().unwrap_or_default(),
         call.verb

@@ -21,6 +21,8 @@ pub struct Call {
     pub cx: Cx,
     pub api: String,
     pub stage: String,
+    /// Of the API's row: what is kept in memory is kept under it.
+    pub version: pileus_store::Version,
     pub deployed: Arc<Deployed>,
     pub is_canary: bool,
     /// As the client wrote it.
@@ -40,7 +42,6 @@ pub struct Call {
 /// What a request brings before anything is known of its resource.
 pub struct Arrival<'a> {
     pub account: &'a str,
-    pub region: &'a str,
     pub domain_name: &'a str,
     pub full_path: &'a str,
     pub source_ip: String,

@@ -18,6 +18,7 @@ use serde_json::Value as Json;
 use super::route::Routes;
 use crate::error::GatewayError;
 use crate::http::throttle::Bucket;
+use crate::rest::api::policy_of;
 use crate::rest::document::Doc;
 use crate::rest::keys::STAGES;
 use crate::rest::schema::Schema;
@@ -178,7 +179,7 @@ impl Deployed {
             routes,
             resources,
             responses: changed.collect(),
-            policy: rest_api.policy.as_deref().and_then(|text| policy(rest_api, text)),
+            policy: rest_api.policy.as_deref().and_then(|text| policy_of(text).map(Arc::new)),
             binary_types: types.map(|kind| kind.replace("~1", "/").to_ascii_lowercase()).collect(),
             api: rest_api.clone(),
         }
@@ -195,12 +196,6 @@ impl Deployed {
                     .is_some_and(|start| kind.strip_prefix(start).is_some_and(|rest| rest.starts_with('/')))
         })
     }
-}
-
-/// `execute-api:/stage/verb/path` stands for a whole ARN: only parts of ARNs that a request has are compared.
-fn policy(_: &api::RestApi, text: &str) -> Option<Arc<Policy>> {
-    let whole = text.replace("\"execute-api:/", "\"arn:*:execute-api:*:*:*/");
-    Policy::parse(&whole).ok().map(Arc::new)
 }
 
 impl Staged {

@@ -71,20 +71,17 @@ pub async fn check(
     by_stage(call, staged, method)
 }
 
+/// The stage's own limits hold for each of its methods.
 fn by_stage(call: &Call, staged: &Staged, method: &Method) -> Result<(), Refusal> {
     let now = call.cx.clock().monotonic();
-    let own = staged.stage.method_settings.as_ref().and_then(|settings| settings.get(&method.setting));
-    let (name, setting) = match own {
-        Some(own) => (method.setting.as_str(), Some(own)),
-        None => ("*/*", staged.setting(method)),
-    };
+    let setting = staged.setting(method);
     let rate = setting.and_then(|setting| setting.throttling_rate_limit).unwrap_or(ACCOUNT_RATE);
     let burst = setting.and_then(|setting| setting.throttling_burst_limit).unwrap_or(ACCOUNT_BURST);
     // Minus one stands for no limit of its own.
     if rate < 0.0 || burst < 0 {
         return Ok(());
     }
-    match staged.bucket(name, rate, burst as f64, now).take(now) {
+    match staged.bucket(&method.setting, rate, burst as f64, now).take(now) {
         true => Ok(()),
         false => Err(Refusal::throttled()),
     }

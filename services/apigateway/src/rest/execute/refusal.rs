@@ -148,7 +148,12 @@ impl Refusal {
                 .or_else(|| templates.iter().find(|(kind, _)| *kind == "application/json"))
                 .or_else(|| templates.iter().next())
         });
+        let is_plain = own.is_none() && !deployed.responses.contains_key(fallback);
         let (kind, body) = match picked {
+            // Recorded: this one alone begins with a capital.
+            Some((kind, _)) if is_plain && self.kind == "ACCESS_DENIED" => {
+                (kind.to_owned(), json!({ "Message": self.message }).to_string())
+            }
             Some((kind, template)) => (kind.to_owned(), call.fill(template, "")),
             None => ("application/json".to_owned(), call.fill(gateway_response::DEFAULT_TEMPLATE, "")),
         };

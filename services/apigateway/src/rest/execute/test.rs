@@ -52,7 +52,6 @@ fn call_of(
     let account = cx.account();
     let arrival = Arrival {
         account: account.as_str(),
-        region: cx.region().as_str(),
         domain_name: "testPrefix.testDomainName",
         full_path: path,
         source_ip: "test-invoke-source-ip".to_owned(),
@@ -74,6 +73,7 @@ fn call_of(
         cx: cx.clone(),
         api: api.to_owned(),
         stage: STAGE.to_owned(),
+        version: 0,
         deployed,
         is_canary: false,
         verb: verb.to_owned(),
