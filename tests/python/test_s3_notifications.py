@@ -120,3 +120,59 @@ def test_events_wait_for_a_destination_that_fails_for_now(node, client, s3, name
     node.advance(10)
     (body,) = take(sqs, url, 1)
     assert body["Records"][0]["s3"]["object"]["key"] == "k"
+
+
+def test_a_topic_passes_events_on(client, s3, name):
+    sns, sqs, bucket = client("sns"), client("sqs"), name("events")
+    s3.create_bucket(Bucket=bucket)
+    topic = sns.create_topic(Name=name("topic"))["TopicArn"]
+    given = {"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]}
+    assert error_code(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=given) == "InvalidArgument"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": topic,
+        "Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{bucket}"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+    queue = name("q")
+    url = sqs.create_queue(QueueName=queue)["QueueUrl"]
+    arn = QUEUE + queue
+    statement = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [statement]})})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=given)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    bodies = take(sqs, url, 2)
+    assert {body["Subject"] for body in bodies} == {"Amazon S3 Notification"}
+    messages = [json.loads(body["Message"]) for body in bodies]
+    assert [one["Event"] for one in messages if "Event" in one] == ["s3:TestEvent"]
+    assert [one["Records"][0]["eventName"] for one in messages if "Records" in one] == ["ObjectCreated:Put"]
+
+
+def test_an_upload_starts_a_function(node, client, s3, name):
+    from test_lambda_made import Functions, allow
+
+    lambda_, sqs, bucket = client("lambda"), client("sqs"), name("events")
+    s3.create_bucket(Bucket=bucket)
+    url = sqs.create_queue(QueueName=(queue := name("done")))["QueueUrl"]
+    functions = Functions(node, name)
+    function = functions.create(Role=functions.role(allow("sqs:SendMessage")))
+    arn = lambda_.get_function(FunctionName=function)["Configuration"]["FunctionArn"]
+    given = {"LambdaFunctionConfigurations": [{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:Put"]}]}
+    assert error_code(s3.put_bucket_notification_configuration, Bucket=bucket, NotificationConfiguration=given) == "InvalidArgument"
+    lambda_.add_permission(
+        FunctionName=function,
+        StatementId="s3",
+        Action="lambda:InvokeFunction",
+        Principal="s3.amazonaws.com",
+        SourceArn=f"arn:aws:s3:::{bucket}",
+        SourceAccount="000000000000",
+    )
+    lambda_.put_function_event_invoke_config(FunctionName=function, DestinationConfig={"OnSuccess": {"Destination": QUEUE + queue}})
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=given)
+    s3.put_object(Bucket=bucket, Key="photo.jpg", Body=b"x")
+    (outcome,) = take(sqs, url, 1)
+    assert outcome["requestPayload"]["Records"][0]["s3"]["object"]["key"] == "photo.jpg"

@@ -1,6 +1,8 @@
 """Static websites, and browsers of other origins."""
 
 import json
+import shutil
+import subprocess
 
 import pytest
 import requests
@@ -146,3 +148,30 @@ def test_other_origins_ask_and_are_answered(node, s3, name):
     answer = requests.get(url, headers={"Origin": "http://other"}, timeout=10)
     assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (403, "*")
     assert "Access-Control-Allow-Origin" not in requests.get(signed, timeout=10).headers
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(not BROWSER, reason="there is no Chromium")
+def test_a_browser_sees_the_site(node, s3, site, tmp_path):
+    bucket, _ = site
+    s3.put_bucket_website(
+        Bucket=bucket, WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}, "ErrorDocument": {"Key": "oops.html"}}
+    )
+    files = {
+        "index.html": ("<link rel=stylesheet href=/style.css><p id=p>not yet</p><script src=/app.js></script>", "text/html"),
+        "app.js": ("document.getElementById('p').textContent = 'seen ' + getComputedStyle(p).color", "text/javascript"),
+        "style.css": ("p { color: rgb(1, 2, 3) }", "text/css"),
+        "oops.html": ("<p>no such page</p>", "text/html"),
+    }
+    for key, (body, kind) in files.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=body.encode(), ContentType=kind)
+
+    def seen(path):
+        url = f"http://{bucket}.s3-website.localhost:{node.port}{path}"
+        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000", "--dump-dom", url]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+
+    assert "seen rgb(1, 2, 3)" in seen("/")
+    assert "no such page" in seen("/none")
