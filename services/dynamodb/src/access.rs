@@ -385,12 +385,12 @@ pub async fn transact_write_items(cx: &Cx, input: &api::TransactWriteItemsInput)
 }
 
 /// What a PartiQL statement needs: the action of its kind. One that cannot be read needs nothing, and does nothing.
-fn statement(
+async fn statement(
     cx: &Cx,
-    text: Option<&str>,
+    text: Option<&String>,
     parameters: Option<&Vec<api::AttributeValue>>,
 ) -> Result<Option<Access>, Fault> {
-    let Some(statement) = run::outline(text, parameters) else { return Ok(None) };
+    let Some(statement) = run::outline(text.map(String::as_str), parameters) else { return Ok(None) };
     let action = match &statement {
         Statement::Select { .. } => "dynamodb:PartiQLSelect",
         Statement::Insert { .. } => "dynamodb:PartiQLInsert",
@@ -399,18 +399,56 @@ fn statement(
         Statement::Exists { .. } => "dynamodb:ConditionCheckItem",
     };
     let address = Address::parse(cx, statement.table())?;
-    let arn = match &statement {
-        Statement::Select { index: Some(index), .. } => format!("{}/index/{index}", address.arn()),
-        _ => address.arn().to_string(),
+    let index = match &statement {
+        Statement::Select { index, .. } => index.as_deref(),
+        _ => None,
     };
-    Ok(Some(Access::new(action, arn)))
+    let arn = match index {
+        Some(index) => format!("{}/index/{index}", address.arn()),
+        None => address.arn().to_string(),
+    };
+    let mut access = Access::new(action, arn);
+    if !needs_facts(cx) {
+        return Ok(Some(access));
+    }
+    let Some(table) = cx.state::<Dynamo>().find(cx.store(), &address).await? else { return Ok(Some(access)) };
+    let schema = index.and_then(|name| table.index(name)).map_or(table.schema(), |index| &index.schema);
+    let mut outline = run::Outline::of(schema, &statement);
+    if let Some(leading) = outline.partition.as_ref().and_then(|value| as_text(&value.to_wire())) {
+        access = access.with_many("dynamodb:LeadingKeys", vec![leading]);
+    }
+    outline.attributes.sort();
+    outline.attributes.dedup();
+    if !outline.attributes.is_empty() {
+        access = access.with_many("dynamodb:Attributes", outline.attributes);
+    }
+    if let Some(is_full_scan) = outline.is_full_scan {
+        access = access.with("dynamodb:FullTableScan", is_full_scan.to_string());
+    }
+    if let Some(select) = outline.select {
+        access = access.with("dynamodb:Select", select);
+    }
+    Ok(Some(access))
 }
 
-/// The same for each of several statements.
-pub fn statements<'a>(
-    cx: &Cx,
-    all: impl Iterator<Item = (Option<&'a String>, Option<&'a Vec<api::AttributeValue>>)>,
-) -> Answer {
-    all.filter_map(|(text, parameters)| statement(cx, text.map(String::as_str), parameters).transpose())
-        .collect()
+pub async fn execute_statement(cx: &Cx, input: &api::ExecuteStatementInput) -> Answer {
+    let needed = statement(cx, input.statement.as_ref(), input.parameters.as_ref()).await?;
+    Ok(needed.into_iter().collect())
+}
+
+pub async fn batch_execute_statement(cx: &Cx, input: &api::BatchExecuteStatementInput) -> Answer {
+    let mut all = Vec::new();
+    for one in input.statements.iter().flatten() {
+        all.extend(statement(cx, one.statement.as_ref(), one.parameters.as_ref()).await?);
+    }
+    Ok(all)
+}
+
+pub async fn execute_transaction(cx: &Cx, input: &api::ExecuteTransactionInput) -> Answer {
+    let mut all = Vec::new();
+    for one in input.transact_statements.iter().flatten() {
+        let needed = statement(cx, one.statement.as_ref(), one.parameters.as_ref()).await?;
+        all.extend(needed.map(|access| access.with("dynamodb:EnclosingOperation", "ExecuteTransaction")));
+    }
+    Ok(all)
 }

@@ -12,6 +12,9 @@
 //! | meta  | `Dk` account region token                   | `Token`       | the sweeper                                   |
 //! | meta  | `Db` account region table id                | `BackupRow`   | `ListBackups`                                 |
 //! | meta  | `Dc` account region table id                | `Copy`        | the back-filler                               |
+//! | meta  | `Dp` account region table id                | `ExportRow`   | `ListExports`                                 |
+//! | meta  | `Dm` account region table id                | `ImportRow`   | `ListImports`                                 |
+//! | meta  | `Do` account region table id                | `Transfer`    | the worker of exports and imports; the sweeper |
 //! | meta  | `Dl` account name                           | `GlobalRow`   | `ListGlobalTables`                            |
 //! | meta  | `Dv` generation of a table                  | `Watermark`   | nobody: read by those who write and read records |
 //! | meta  | `Dh` generation                             | `History`     | the sweeper                                   |
@@ -37,12 +40,21 @@ use crate::stream::watermark::Watermark;
 use crate::table::Record;
 use crate::table::recovery::History;
 use crate::table::schema::{EncodedKey, ScalarKind, encode_sort};
+use crate::transfer::Transfer;
+use crate::transfer::export::ExportRow;
+use crate::transfer::import::ImportRow;
 use crate::value::Value;
 
 pub type TableKey = (AccountId, Region, String);
 /// A backup: its table, and its own id; a copy into a table has no id.
 pub type BackupKey = (AccountId, Region, String, String);
 
+/// An export or import: its table, and its own id.
+pub type TransferKey = (AccountId, Region, String, String);
+
+pub const EXPORTS: Table<TransferKey, ExportRow> = Table::new(Space::Meta, *b"Dp");
+pub const IMPORTS: Table<TransferKey, ImportRow> = Table::new(Space::Meta, *b"Dm");
+pub const TRANSFERS: Table<TransferKey, Transfer> = Table::new(Space::Meta, *b"Do");
 pub const TABLES: Table<TableKey, Record> = Table::new(Space::Meta, *b"Dt");
 pub const STREAMS: Table<(AccountId, Region, String, String), StreamRow> = Table::new(Space::Meta, *b"Ds");
 pub const TRASH: Table<u64, Trash> = Table::new(Space::Meta, *b"Dg");

@@ -21,6 +21,7 @@
 //! | `legacy.rs`             | parameters from before expressions: pure                                         |
 //! | `value.rs`, `number.rs` | attribute values and numbers: pure                                               |
 //! | `partiql.rs`, `partiql/*.rs` | PartiQL: see `partiql.rs`                                              |
+//! | `transfer.rs`, `transfer/*.rs` | exports to and imports from Amazon S3: see `transfer.rs`                  |
 //! | `capacity.rs`           | what a request consumes                                                          |
 //! | `throttle.rs`           | provisioned throughput                                                           |
 //! | `stream.rs`, `stream/*.rs` | `ListStreams`, `DescribeStream`, `GetShardIterator`, `GetRecords`             |
@@ -51,6 +52,7 @@ mod stream;
 mod sweep;
 mod table;
 mod throttle;
+mod transfer;
 mod value;
 
 #[cfg(test)]
@@ -65,6 +67,7 @@ use crate::global::legacy as legacy_global;
 use crate::item::{batch, query, single, transact};
 use crate::partiql::{batch as statement_batch, run};
 use crate::table::{create, policy, recovery, tags, time_to_live, update};
+use crate::transfer::{export, import};
 
 pub use crate::error::DynamoError;
 
@@ -75,8 +78,9 @@ pub fn service() -> Service {
         .resource_policy(policy::find)
         .worker("sweeper", sweep::run)
         .worker("back-filler", backfill::run)
+        .worker("transfers", transfer::run)
         .worker("expiry", expire::run);
-    global_tables(backups(statements(items(settings(tables(service))))))
+    transfers(global_tables(backups(statements(items(settings(tables(service)))))))
 }
 
 fn tables(service: Service) -> Service {
@@ -204,6 +208,30 @@ fn backups(service: Service) -> Service {
         })
 }
 
+fn transfers(service: Service) -> Service {
+    service
+        .op(api::EXPORT_TABLE_TO_POINT_IN_TIME, export::export_table_to_point_in_time)
+        .access(api::EXPORT_TABLE_TO_POINT_IN_TIME, |cx, input| {
+            access::table(cx, "dynamodb:ExportTableToPointInTime", input.table_arn.as_deref())
+        })
+        .op(api::DESCRIBE_EXPORT, export::describe_export)
+        .access(api::DESCRIBE_EXPORT, |_, input| {
+            access::resource("dynamodb:DescribeExport", input.export_arn.as_deref())
+        })
+        .op(api::LIST_EXPORTS, export::list_exports)
+        .op(api::IMPORT_TABLE, import::import_table)
+        .access(api::IMPORT_TABLE, |cx, input| {
+            let table =
+                input.table_creation_parameters.as_ref().and_then(|wanted| wanted.table_name.as_deref());
+            access::table(cx, "dynamodb:ImportTable", table)
+        })
+        .op(api::DESCRIBE_IMPORT, import::describe_import)
+        .access(api::DESCRIBE_IMPORT, |_, input| {
+            access::resource("dynamodb:DescribeImport", input.import_arn.as_deref())
+        })
+        .op(api::LIST_IMPORTS, import::list_imports)
+}
+
 fn global_tables(service: Service) -> Service {
     service
         .op(api::CREATE_GLOBAL_TABLE, legacy_global::create_global_table)
@@ -246,19 +274,11 @@ fn global_tables(service: Service) -> Service {
 fn statements(service: Service) -> Service {
     service
         .op(api::EXECUTE_STATEMENT, run::execute_statement)
-        .access(api::EXECUTE_STATEMENT, |cx, input| {
-            access::statements(cx, std::iter::once((input.statement.as_ref(), input.parameters.as_ref())))
-        })
+        .access_async(api::EXECUTE_STATEMENT, access::execute_statement)
         .op(api::BATCH_EXECUTE_STATEMENT, statement_batch::batch_execute_statement)
-        .access(api::BATCH_EXECUTE_STATEMENT, |cx, input| {
-            let all = input.statements.iter().flatten();
-            access::statements(cx, all.map(|one| (one.statement.as_ref(), one.parameters.as_ref())))
-        })
+        .access_async(api::BATCH_EXECUTE_STATEMENT, access::batch_execute_statement)
         .op(api::EXECUTE_TRANSACTION, statement_batch::execute_transaction)
-        .access(api::EXECUTE_TRANSACTION, |cx, input| {
-            let all = input.transact_statements.iter().flatten();
-            access::statements(cx, all.map(|one| (one.statement.as_ref(), one.parameters.as_ref())))
-        })
+        .access_async(api::EXECUTE_TRANSACTION, access::execute_transaction)
 }
 
 /// DynamoDB Streams as this node answers it.

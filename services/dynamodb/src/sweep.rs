@@ -8,7 +8,7 @@ use pileus_platform::Platform;
 use pileus_store::{Batch, Durability, KeyRange, Space, Store};
 
 use crate::error::DynamoError;
-use crate::keys::{self, BACKUPS, COPIES, HISTORIES, STREAMS, TOKENS, TRASH, Trash};
+use crate::keys::{self, BACKUPS, COPIES, HISTORIES, STREAMS, TOKENS, TRANSFERS, TRASH, Trash};
 use crate::stream::{self, RETENTION, order::number_at};
 
 /// Wakes the sweeper: there is a generation to remove.
@@ -41,9 +41,12 @@ async fn sweep(platform: &Platform, swept: &mut Swept) -> Result<(), DynamoError
     let store = platform.store();
     let Some(lease) = store.lease(TOPIC, LEASE).await? else { return Ok(()) };
     let copies = COPIES.scan(store, &COPIES.all(), PAGE).await?.rows;
+    let transfers = TRANSFERS.scan(store, &TRANSFERS.all(), PAGE).await?.rows;
     for (generation, _) in TRASH.scan(store, &TRASH.all(), PAGE).await?.rows {
         // A copy of a table that is gone may still be under way.
-        if copies.iter().any(|(_, copy)| copy.needs(generation)) {
+        if copies.iter().any(|(_, copy)| copy.needs(generation))
+            || transfers.iter().any(|(_, transfer)| transfer.needs.contains(&generation))
+        {
             continue;
         }
         for (space, range) in keys::of_generation(generation) {

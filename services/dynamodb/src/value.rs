@@ -16,7 +16,7 @@ use crate::number::Number;
 
 /// Bytes of names and values of an item.
 pub const MAX_ITEM: usize = 400 * 1_024;
-const MAX_DEPTH: usize = 32;
+pub const MAX_DEPTH: usize = 32;
 /// A list or map counts for this much, and each of its elements for one byte more.
 const DOCUMENT_OVERHEAD: usize = 3;
 

@@ -73,7 +73,7 @@ pub async fn take(
 }
 
 /// Waits until nothing that belongs to the moment can still be committed.
-async fn settle(platform: &Platform, lease: &Lease, table: u64, until: i64) -> Result<(), DynamoError> {
+pub async fn settle(platform: &Platform, lease: &Lease, table: u64, until: i64) -> Result<(), DynamoError> {
     if !is_alone(platform.store()) {
         return watermark::raise(platform.store(), table, number_after(until)).await;
     }

@@ -95,6 +95,54 @@ fn partition(schema: &KeySchema, condition: Option<&Condition>) -> Option<(Value
     Some((value, sort.unwrap_or(SortRange::All)))
 }
 
+/// What a statement says that policies may ask about.
+#[derive(Debug, Default, PartialEq)]
+pub struct Outline {
+    /// The partition that it is limited to.
+    pub partition: Option<Value>,
+    /// Attributes that it names.
+    pub attributes: Vec<String>,
+    /// For a `SELECT`: whether it reads everything.
+    pub is_full_scan: Option<bool>,
+    pub select: Option<&'static str>,
+}
+
+impl Outline {
+    /// Of a statement on a table or index with these keys.
+    pub fn of(schema: &KeySchema, statement: &Statement) -> Outline {
+        let of_condition = |condition: Option<&Condition>| {
+            let partition = partition(schema, condition).map(|(value, _)| value);
+            let paths = condition.into_iter().flat_map(|condition| condition.paths());
+            let attributes = paths.map(|path| path.root.clone()).collect();
+            Outline { partition, attributes, ..Outline::default() }
+        };
+        match statement {
+            Statement::Select { projection, condition, .. } => {
+                let mut outline = of_condition(condition.as_ref());
+                outline.is_full_scan = Some(outline.partition.is_none());
+                outline.select =
+                    Some(if projection.is_some() { "SPECIFIC_ATTRIBUTES" } else { "ALL_ATTRIBUTES" });
+                let named = projection.iter().flat_map(|projection| projection.attributes());
+                outline.attributes.extend(named.map(str::to_owned));
+                outline
+            }
+            Statement::Insert { item, .. } => Outline {
+                partition: item.get(&schema.partition.name).cloned(),
+                attributes: item.keys().cloned().collect(),
+                ..Outline::default()
+            },
+            Statement::Update { update, condition, .. } => {
+                let mut outline = of_condition(Some(condition));
+                outline.attributes.extend(update.touched().attributes().map(str::to_owned));
+                outline
+            }
+            Statement::Delete { condition, .. } | Statement::Exists { condition, .. } => {
+                of_condition(Some(condition))
+            }
+        }
+    }
+}
+
 /// The key of the one item that a change is about.
 fn whole_key(schema: &KeySchema, condition: &Condition) -> Result<Item, DynamoError> {
     let missing = || {

@@ -60,7 +60,11 @@ pub async fn create_table(
     Ok(api::CreateTableOutput { table_description: Some(description) })
 }
 
-fn read(cx: &Cx, input: &api::CreateTableInput) -> Result<Record, DynamoError> {
+/// The table that a definition makes, without its stream and policy.
+///
+/// # Errors
+/// `ValidationException`
+pub fn read(cx: &Cx, input: &api::CreateTableInput) -> Result<Record, DynamoError> {
     let refused = [
         ("GlobalTableSourceArn", input.global_table_source_arn.is_some()),
         ("GlobalTableSettingsReplicationMode", input.global_table_settings_replication_mode.is_some()),
