@@ -91,3 +91,36 @@ def test_statements_need_permission_for_what_they_do(node, dynamodb, table):
     assert error_code(user.batch_execute_statement, Statements=[{"Statement": insert, "Parameters": [item]}]) == denied
     assert error_code(user.execute_transaction, TransactStatements=[{"Statement": insert, "Parameters": [item]}]) == denied
     assert error_code(user.execute_statement, Statement=f'SELECT * FROM "{table}"."by-owner"') == denied
+
+
+def test_a_policy_limits_statements_to_ones_own_items(node, dynamodb, table):
+    iam = node.client("iam")
+    iam.create_user(UserName="partiql-ann")
+    own = {
+        "Effect": "Allow",
+        "Action": "dynamodb:PartiQL*",
+        "Resource": "*",
+        "Condition": {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["ann"]}},
+    }
+    no_scans = {
+        "Effect": "Deny",
+        "Action": "dynamodb:PartiQLSelect",
+        "Resource": "*",
+        "Condition": {"Bool": {"dynamodb:FullTableScan": ["true"]}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [own, no_scans]})
+    iam.put_user_policy(UserName="partiql-ann", PolicyName="own", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="partiql-ann")["AccessKey"]
+    ann = node.client("dynamodb", key=key["AccessKeyId"], secret=key["SecretAccessKey"])
+    run = lambda text, *values: ann.execute_statement(Statement=text, **({"Parameters": list(values)} if values else {}))  # noqa: E731
+    run(f"INSERT INTO \"{table}\" VALUE {{'pk': 'ann', 'sk': 1}}")
+    assert run(f'SELECT * FROM "{table}" WHERE pk = ?', s("ann"))["Items"] == [{"pk": s("ann"), "sk": n(1)}]
+    run(f'UPDATE "{table}" SET v = 1 WHERE pk = ? AND sk = 1', s("ann"))
+    for text in (
+        f'SELECT * FROM "{table}"',
+        f"SELECT * FROM \"{table}\" WHERE pk = 'bob'",
+        f"INSERT INTO \"{table}\" VALUE {{'pk': 'bob', 'sk': 1}}",
+        f"UPDATE \"{table}\" SET v = 1 WHERE pk = 'bob' AND sk = 1",
+        f"DELETE FROM \"{table}\" WHERE pk = 'bob' AND sk = 1",
+    ):
+        assert error_code(run, text) == "AccessDeniedException", text

@@ -59,6 +59,11 @@ def test_a_function_answers_with_what_it_returns(functions):
     )
 
 
+def test_a_name_of_one_character_is_a_name(functions):
+    assert functions.invoke(functions.create(FunctionName="x"), 1) == 1
+    functions.lambda_.delete_function(FunctionName="x")
+
+
 def test_a_functions_error_is_an_answer(functions):
     answer = functions.lambda_.invoke(FunctionName=functions.create(FAILS))
     payload = json.loads(answer["Payload"].read())

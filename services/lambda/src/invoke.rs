@@ -121,9 +121,12 @@ fn refuse(error: EngineError) -> LambdaError {
         EngineError::NoInterpreter { .. } => LambdaError::InvalidRuntime(error.to_string()),
         EngineError::Unsupported(what) => LambdaError::NotImplemented(what),
         EngineError::NoRoom => LambdaError::TooManyRequests { reason: "ConcurrentInvocationLimitExceeded" },
-        EngineError::Credentials(_) => LambdaError::AccessDenied(
-            "The role defined for the function cannot be assumed by Lambda.".to_owned(),
-        ),
+        EngineError::Credentials(why) => {
+            tracing::warn!(why, "a function's role gives no credentials");
+            LambdaError::AccessDenied(
+                "The role defined for the function cannot be assumed by Lambda.".to_owned(),
+            )
+        }
         EngineError::Isolation { .. } | EngineError::Launch(_) | EngineError::Stopped => {
             LambdaError::Internal(error.to_string())
         }

@@ -37,6 +37,13 @@ pub async fn assume(cx: &Cx, role: &str, function_name: &str) -> Result<Cx, Lamb
     Ok(cx.as_role(role, PRINCIPAL, function_name).await?)
 }
 
+/// Of a session: the function's name. STS takes no name of one character.
+///
+/// Chosen: what stands for such a name.
+fn session_name(function_name: &str) -> String {
+    if function_name.len() < 2 { format!("{function_name}_") } else { function_name.to_owned() }
+}
+
 /// Credentials of a function's environments: a session of its role from STS, asked for when an environment starts.
 pub struct RoleCredentials {
     pub platform: Platform,
@@ -51,7 +58,7 @@ impl CredentialsProvider for RoleCredentials {
         let cx = Cx::background(&self.platform, PRINCIPAL, self.account, self.region.clone());
         let request = AssumeRoleRequest {
             role_arn: Some(self.role.to_string()),
-            role_session_name: Some(self.function_name.to_string()),
+            role_session_name: Some(session_name(&self.function_name)),
             duration_seconds: Some(SESSION_SECONDS),
             ..AssumeRoleRequest::default()
         };

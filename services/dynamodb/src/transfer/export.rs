@@ -126,7 +126,7 @@ fn describe(row: &ExportRow) -> api::ExportDescription {
         Kind::Incremental { from, has_old } => Some(api::IncrementalExportSpecification {
             export_from_time: Some(moment(from)),
             export_to_time: Some(moment(row.moment)),
-            export_view_type: Some(if has_old { "NEW_AND_OLD_IMAGES" } else { "NEW_IMAGES" }.to_owned()),
+            export_view_type: Some(if has_old { "NEW_AND_OLD_IMAGES" } else { "NEW_IMAGE" }.to_owned()),
         }),
     };
     let is_done = row.status() == "COMPLETED";
@@ -179,7 +179,7 @@ fn read_kind(
             "The time between ExportFromTime and ExportToTime must be at least 15 minutes and at most 24 hours",
         ));
     }
-    let has_old = wanted.export_view_type.as_deref() != Some("NEW_IMAGES");
+    let has_old = wanted.export_view_type.as_deref() != Some("NEW_IMAGE");
     Ok((Kind::Incremental { from: from.as_millis(), has_old }, Some(to)))
 }
 

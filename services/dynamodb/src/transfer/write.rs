@@ -178,7 +178,7 @@ impl<'a> Files<'a> {
             object.remove("exportTime");
             object.insert("exportFromTime".to_owned(), json!(iso(from)));
             object.insert("exportToTime".to_owned(), json!(iso(row.moment)));
-            let view = if has_old { "NEW_AND_OLD_IMAGES" } else { "NEW_IMAGES" };
+            let view = if has_old { "NEW_AND_OLD_IMAGES" } else { "NEW_IMAGE" };
             object.insert("outputView".to_owned(), json!(view));
             object.insert("exportType".to_owned(), json!("INCREMENTAL_EXPORT"));
         } else if let Some(object) = summary.as_object_mut() {

@@ -101,7 +101,7 @@ async fn hold(platform: Platform, key: Key, row: MappingRow, mut stopped: watch:
     let reader = match row.stream.clone() {
         Some(settings) => {
             let platform = platform.clone();
-            Reader::Stream(stream::Poller { platform, key, row, name, filters, settings })
+            Reader::Stream(Box::new(stream::Poller { platform, key, row, name, filters, settings }))
         }
         None => {
             Reader::Queue(Arc::new(Poller { platform: platform.clone(), key, row, queue, name, filters }))
@@ -135,7 +135,7 @@ async fn hold(platform: Platform, key: Key, row: MappingRow, mut stopped: watch:
 /// What reads the source of a mapping.
 enum Reader {
     Queue(Arc<Poller>),
-    Stream(stream::Poller),
+    Stream(Box<stream::Poller>),
 }
 
 struct Poller {

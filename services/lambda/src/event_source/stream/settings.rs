@@ -128,10 +128,7 @@ impl StreamSettings {
         answer.bisect_batch_on_function_error = Some(self.bisects);
         answer.tumbling_window_in_seconds = Some(i64::from(self.tumbling_seconds));
         answer.last_processing_result = Some("No records processed".to_owned());
-        let on_failure = self
-            .on_failure
-            .clone()
-            .map(|arn| api::OnFailure { destination: Some(arn), ..Default::default() });
+        let on_failure = self.on_failure.clone().map(|arn| api::OnFailure { destination: Some(arn) });
         answer.destination_config = Some(api::DestinationConfig { on_failure, ..Default::default() });
     }
 }
