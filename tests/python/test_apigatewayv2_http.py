@@ -457,6 +457,28 @@ def test_parts_are_made_shown_listed_changed_and_deleted(apis):
     assert refused(v2.get_api, ApiId=api)[0] == "NotFoundException"
 
 
+def test_definitions_are_imported_and_exported(apis):
+    integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": apis.function(INFERRED), "payloadFormatVersion": "2.0"}
+    document = {
+        "openapi": "3.0.1",
+        "info": {"title": "imported", "version": "1"},
+        "paths": {"/a/{id}": {"get": {"operationId": "GetA", "x-amazon-apigateway-integration": integration}}},
+        "x-amazon-apigateway-cors": {"allowOrigins": ["*"]},
+    }
+    made = apis.v2.import_api(Body=json.dumps(document))
+    api = made["ApiId"]
+    assert (made["Name"], made["CorsConfiguration"]["AllowOrigins"]) == ("imported", ["*"])
+    apis.stage(api)
+    assert apis.call(api, "/a/1").json() == {"hello": "/a/1"}
+    exported = json.loads(apis.v2.export_api(ApiId=api, Specification="OAS30", OutputType="JSON")["body"].read())
+    assert exported["paths"]["/a/{id}"]["get"]["x-amazon-apigateway-integration"]["uri"] == integration["uri"]
+    exported["paths"]["/b"] = exported["paths"].pop("/a/{id}")
+    apis.v2.reimport_api(ApiId=api, Body=json.dumps(exported))
+    assert [apis.call(api, path).status_code for path in ("/a/1", "/b")] == [404, 200]
+    assert refused(apis.v2.import_api, Body="{")[0] == "BadRequestException"
+    assert refused(apis.v2.import_api, Body='{"swagger": "2.0"}')[0] == "BadRequestException"
+
+
 def test_who_has_no_permission_does_nothing(apis, denied):
     api, without = apis.create(), denied("apigatewayv2")
     calls = [
@@ -473,6 +495,8 @@ def test_who_has_no_permission_does_nothing(apis, denied):
         (without.create_authorizer, {"ApiId": api, "Name": "a", "AuthorizerType": "JWT", "IdentitySource": ["x"]}),
         (without.create_domain_name, {"DomainName": "denied.example.test"}),
         (without.get_api_mappings, {"DomainName": "denied.example.test"}),
+        (without.import_api, {"Body": "{}"}),
+        (without.export_api, {"ApiId": api, "Specification": "OAS30", "OutputType": "JSON"}),
         (without.get_tags, {"ResourceArn": f"arn:aws:apigateway:{REGION}::/apis/{api}"}),
     ]
     for call, arguments in calls:

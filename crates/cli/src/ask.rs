@@ -1,4 +1,4 @@
-//! Commands that ask a running node: `status`, `clock`, `reset`, `iam`, `ca`.
+//! Commands that ask a running node: `status`, `clock`, `reset`, `iam`, `ca`, `mail`.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -57,9 +57,50 @@ enum IamCommand {
 }
 
 #[derive(Args)]
+pub struct Mail {
+    #[command(flatten)]
+    node: Node,
+    /// Only what was sent to this address, number or device
+    #[arg(long)]
+    to: Option<String>,
+    /// How many, the newest last
+    #[arg(long, default_value_t = 10)]
+    limit: u32,
+}
+
+#[derive(Args)]
 pub struct Ca {
     #[command(flatten)]
     node: Node,
+}
+
+/// The local mailbox, as a person reads it.
+pub fn mail(args: Mail) -> Result<(), String> {
+    // Encoded as a whole: an address holds `+` and `@`.
+    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let to = args.to.as_deref().map(|to| format!("&to={}", encode(to))).unwrap_or_default();
+    let path = format!("/_pileus/mail?limit={}{to}", args.limit);
+    let answer = ask(args.node.port, "GET", &path, None)?;
+    let mails = answer.get("mails").and_then(Value::as_array).cloned().unwrap_or_default();
+    if mails.is_empty() {
+        println!("there is no mail");
+    }
+    for mail in mails.iter().rev() {
+        let word = |key: &str| mail.get(key).and_then(Value::as_str).unwrap_or_default();
+        let to = mail.get("to").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        println!(
+            "{}  {}  {} -> {}",
+            word("at"),
+            word("channel"),
+            word("from"),
+            to.collect::<Vec<_>>().join(", ")
+        );
+        if !word("subject").is_empty() {
+            println!("Subject: {}", word("subject"));
+        }
+        println!("\n{}\n", word("body"));
+    }
+    Ok(())
 }
 
 pub fn status(node: Node) -> Result<(), String> {

@@ -3,6 +3,7 @@
 mod admin;
 mod ask;
 mod client;
+mod demo;
 mod doctor;
 mod env;
 mod init;
@@ -50,6 +51,8 @@ enum Command {
     Admin(admin::Admin),
     /// Questions about identities and permissions
     Iam(ask::Iam),
+    /// Show the mails, text messages and pushes that this cloud sent to people
+    Mail(ask::Mail),
     /// Print the certificate of the cloud's own authority
     Ca(ask::Ca),
     /// Every modelled operation, and whether this binary does it: tab-separated
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Reset(reset) => ask::reset(reset),
         Command::Admin(admin) => admin::run(admin),
         Command::Iam(iam) => ask::iam(iam),
+        Command::Mail(mail) => ask::mail(mail),
         Command::Ca(ca) => ask::ca(ca),
         Command::Operations => operations(),
         Command::Probe => probe::run(),

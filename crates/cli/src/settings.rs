@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pileus_core::Region;
-use pileus_node::{DatabaseUrl, Engine, Functions, Isolation, Level, Network, NodeConfig};
+use pileus_node::{DatabaseUrl, Engine, Functions, Isolation, Level, MailRelay, Network, NodeConfig};
 use pileus_platform::{AddressPolicy, LimitsProfile, Profile};
 use serde::Deserialize;
+
+use crate::demo::Demo;
 
 #[derive(Args, Debug, Default)]
 pub struct Up {
     /// Configuration file (TOML); without it, `pileus.toml` here if there is one
     #[arg(long, env = "PILEUS_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Deploy an example application into the node, and say where it is
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub demo: Option<Demo>,
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -60,6 +65,9 @@ pub struct Settings {
     /// Where webhooks and HTTP integrations may go: `any` address, or only those of the `public` internet [default: any]
     #[arg(long, env = "PILEUS_OUTBOUND", value_enum)]
     pub outbound: Option<OutboundName>,
+    /// A mail relay: mails go there beside the local mailbox: `smtp://[user:password@]host[:port]`, or `smtps://`
+    #[arg(long, env = "PILEUS_MAIL_RELAY", hide_env_values = true, value_name = "URL")]
+    pub mail_relay: Option<String>,
     /// Memory for the store's cache, in MiB [default: 64]
     #[arg(long, env = "PILEUS_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
@@ -181,6 +189,7 @@ impl Settings {
             domain: self.domain.or(below.domain),
             region: self.region.or(below.region),
             outbound: self.outbound.or(below.outbound),
+            mail_relay: self.mail_relay.or(below.mail_relay),
             cache_mib: self.cache_mib.or(below.cache_mib),
             isolation: self.isolation.or(below.isolation),
             function_network: self.function_network.or(below.function_network),
@@ -226,6 +235,7 @@ impl Settings {
                 Some(OutboundName::Public) => AddressPolicy::Public,
                 _ => AddressPolicy::Any,
             },
+            mail_relay: self.mail_relay.as_deref().map(MailRelay::parse).transpose()?,
             cache_mib: self.cache_mib.unwrap_or(default.cache_mib),
             functions: self.functions(),
         })

@@ -10,8 +10,12 @@ use tracing_subscriber::EnvFilter;
 use crate::settings::{LogFormat, Settings, Up};
 
 pub fn run(up: Up) -> Result<(), String> {
+    let demo = up.demo;
     let settings = up.resolve()?;
     let config = settings.node_config()?;
+    if demo.is_some() {
+        crate::demo::check(&config)?;
+    }
     start_logging(&settings)?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -21,6 +25,14 @@ pub fn run(up: Up) -> Result<(), String> {
     runtime.block_on(async {
         let node = Node::start(config.clone()).await.map_err(|error| error.to_string())?;
         greet(&node, &config);
+        if let Some(demo) = demo {
+            let (config, port) = (config.clone(), node.address().port());
+            tokio::task::spawn_blocking(move || {
+                if let Err(message) = crate::demo::run(demo, &config, port) {
+                    eprintln!("{message}");
+                }
+            });
+        }
         wait_for_signal().await?;
         tracing::info!("stopping: open requests may finish");
         node.stop().await.map_err(|error| error.to_string())

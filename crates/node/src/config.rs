@@ -9,6 +9,8 @@ use pileus_core::Region;
 use pileus_platform::{AddressPolicy, LimitsProfile, Profile};
 use pileus_svc_lambda::{Isolation, Network};
 
+use crate::smtp::Relay;
+
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     /// Where everything is kept: store, certificates. Unused with `Engine::Memory`, and with `Engine::Postgres`, whose
@@ -29,6 +31,8 @@ pub struct NodeConfig {
     pub control: bool,
     /// Where requests that customers cause (webhooks, HTTP integrations) may go.
     pub outbound: AddressPolicy,
+    /// Where mails go beside the local mailbox: `smtp://[user:password@]host[:port]`, or `smtps://`.
+    pub mail_relay: Option<Relay>,
     /// Memory for the store's block cache, in MiB.
     pub cache_mib: u64,
     pub functions: Functions,
@@ -113,6 +117,7 @@ impl Default for NodeConfig {
             tls: true,
             control: true,
             outbound: AddressPolicy::Any,
+            mail_relay: None,
             cache_mib: 64,
             functions: Functions::default(),
         }

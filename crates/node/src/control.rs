@@ -11,19 +11,23 @@
 //! | `/_pileus/ca`                  | GET    | the authority's certificate                                |
 //! | `/_pileus/issuers/{name}/.well-known/` | GET | `openid-configuration` and `jwks.json` of an account that issues tokens |
 //! | `/_pileus/iam/denials`         | GET    | the latest refusals and why (`?request_id=` for one)        |
+//! | `/_pileus/mail`                | GET    | the local mailbox: mails, text messages, pushes (`?to=`, `?limit=`) |
+//! | `/_pileus/sms/stop`            | POST   | `{"phone_number": n}`: its owner answers STOP (`account`, `region`) |
 //! | `/metrics`                     | GET    | counters for Prometheus                                    |
 //!
-//! With `control` off (the `server` profile) clock, reset and refusals answer 404, and the nodes are told to this machine only.
+//! With `control` off (the `server` profile) clock, reset, refusals and mail answer 404, and the nodes are told to this machine only.
 //! Where several nodes share a store, its clock cannot be moved, nor its state be dropped: the other nodes would not follow.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use pileus_core::Clock as _;
+use pileus_core::{AccountId, Clock as _, Region};
 use pileus_platform::body::Body;
+use pileus_platform::mailbox;
 use pileus_platform::pipeline::{self, Inbound, plain};
 use pileus_wire::protocol::Response;
+use pileus_wire::sigv4::query_parameter;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -67,6 +71,8 @@ async fn control(shared: &Arc<Shared>, inbound: Inbound) -> Response {
             let denials = shared.platform().denials().find(request_id);
             answer(StatusCode::OK, json!({ "denials": denials }))
         }
+        "/_pileus/mail" if get && shared.config.control => mail(shared, &inbound.query).await,
+        "/_pileus/sms/stop" if post && shared.config.control => stop_texts(shared, inbound.body).await,
         "/_pileus/state/reset" | "/_localstack/state/reset" if post && shared.config.control => {
             match shared.reset().await {
                 Ok(()) => answer(StatusCode::OK, json!({ "reset": true })),
@@ -92,6 +98,62 @@ async fn issuer(shared: &Shared, rest: &str) -> Response {
         (Ok(Some(issuer)), "jwks.json") => answer(StatusCode::OK, issuer.key_set()),
         (Ok(_), _) => nothing(),
         (Err(fault), _) => refuse(StatusCode::SERVICE_UNAVAILABLE, &fault.message),
+    }
+}
+
+const MAILS_SHOWN: usize = 50;
+const MAX_MAILS_SHOWN: usize = 1_000;
+
+async fn mail(shared: &Shared, query: &str) -> Response {
+    let value = |name: &str| query_parameter(query, name);
+    let limit =
+        value("limit").and_then(|limit| limit.parse().ok()).unwrap_or(MAILS_SHOWN).min(MAX_MAILS_SHOWN);
+    match mailbox::list(shared.platform().store(), value("to").as_deref(), limit).await {
+        Ok(mails) => {
+            answer(StatusCode::OK, json!({ "mails": mails.iter().map(show_mail).collect::<Vec<_>>() }))
+        }
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+fn show_mail(mail: &mailbox::Mail) -> Value {
+    json!({
+        "id": mail.id,
+        "at": mail.at.to_iso8601(),
+        "channel": mail.channel,
+        "account": mail.account.as_str(),
+        "from": mail.from,
+        "to": mail.to,
+        "subject": mail.subject,
+        "body": mail.body,
+        "source": mail.source,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stop {
+    phone_number: String,
+    account: Option<String>,
+    region: Option<String>,
+}
+
+async fn stop_texts(shared: &Shared, body: Body) -> Response {
+    let bytes = body.collect(4 << 10).await.ok();
+    let stop = bytes.and_then(|bytes| serde_json::from_slice::<Stop>(&bytes).ok());
+    let Some(stop) = stop else {
+        return refuse(StatusCode::BAD_REQUEST, "the body is {\"phone_number\": \"+12065550100\"}");
+    };
+    let platform = shared.platform();
+    let account = stop.account.as_deref().map_or(Some(AccountId::DEFAULT), AccountId::parse);
+    let region = stop.region.as_deref().map_or(Some(platform.config().default_region.clone()), Region::parse);
+    let Some((account, region)) = account.zip(region) else {
+        return refuse(StatusCode::BAD_REQUEST, "that is no account, or no region");
+    };
+    match pileus_svc_sns::opt_out(&platform, account, region, &stop.phone_number).await {
+        Ok(true) => answer(StatusCode::OK, json!({ "stopped": true })),
+        Ok(false) => refuse(StatusCode::BAD_REQUEST, "that is no phone number"),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }
 

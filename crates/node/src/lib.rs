@@ -10,7 +10,7 @@
 //! | `backup.rs`     | online backups, for who may write into the data directory               |
 //! | `large_objects.rs` | large objects in files that hold a whole cloud                       |
 //! | `server.rs`    | the listener: HTTP/1.1, h2c and TLS on one port                        |
-//! | `outbound.rs`  | the node's way to the world outside                                    |
+//! | `outbound.rs`  | the node's way to the world outside; `smtp.rs`: its mail relay         |
 //! | `tls.rs`       | the cloud's own certificate authority                                  |
 //! | `control.rs`   | `/_pileus/`, `/_localstack/`, `/metrics`                               |
 
@@ -24,9 +24,11 @@ mod node;
 mod outbound;
 mod server;
 pub mod services;
+mod smtp;
 pub mod tls;
 
 pub use compose::{Parts, compose};
 pub use config::{DatabaseUrl, Engine, Functions, NodeConfig};
 pub use node::{Node, StartError, open_store};
 pub use pileus_svc_lambda::{Isolation, Level, Network};
+pub use smtp::Relay as MailRelay;

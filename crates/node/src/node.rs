@@ -261,7 +261,7 @@ impl Running {
 /// The node's own authority is trusted, so that a webhook may be one of this cloud's own addresses.
 fn outbound(config: &NodeConfig, ca_pem: Option<&str>) -> Result<HttpClient, StartError> {
     let roots = ca_pem.map(tls::certificates).transpose()?.unwrap_or_default();
-    Ok(HttpClient::new(config.outbound, roots))
+    Ok(HttpClient::new(config.outbound, roots).with_relay(config.mail_relay.clone()))
 }
 
 /// A listener for this node's own functions: without TLS, without control endpoints, unseen from other machines.

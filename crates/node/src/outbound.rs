@@ -26,7 +26,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use pileus_core::BoxFuture;
 use pileus_platform::body::Body;
-use pileus_platform::{AddressPolicy, Outbound, OutboundError, OutboundRequest, Trust};
+use pileus_platform::{AddressPolicy, Outbound, OutboundError, OutboundRequest, RelayedMail, Trust};
 use pileus_wire::value::ByteStream;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -37,6 +37,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertSto
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::smtp::Relay;
 
 /// A server that does not take a connection for so long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,6 +51,7 @@ pub struct HttpClient {
     addresses: AddressPolicy,
     /// Authorities that are trusted beside the public ones.
     roots: Vec<CertificateDer<'static>>,
+    relay: Option<Relay>,
     /// Made on first use: most nodes never need them.
     public: OnceLock<Arc<WebPkiServerVerifier>>,
     shared: OnceLock<Pool>,
@@ -65,11 +68,39 @@ impl Outbound for HttpClient {
                 .unwrap_or(Err(OutboundError::TimedOut))
         })
     }
+
+    fn relay(&self, mail: RelayedMail) -> BoxFuture<'_, Result<bool, OutboundError>> {
+        Box::pin(async move {
+            let Some(relay) = &self.relay else { return Ok(false) };
+            let reached = tokio::time::timeout(CONNECT_TIMEOUT, self.reach(relay));
+            match reached.await.unwrap_or(Err(OutboundError::TimedOut))? {
+                Stream::Plain(stream) => relay.send(stream.into_inner(), &mail).await?,
+                Stream::Tls(stream) => relay.send(stream.into_inner(), &mail).await?,
+            }
+            Ok(true)
+        })
+    }
 }
 
 impl HttpClient {
     pub fn new(addresses: AddressPolicy, roots: Vec<CertificateDer<'static>>) -> HttpClient {
         HttpClient { addresses, roots, ..HttpClient::default() }
+    }
+
+    pub fn with_relay(self, relay: Option<Relay>) -> HttpClient {
+        HttpClient { relay, ..self }
+    }
+
+    /// A connection to the mail relay, wherever it is: the operator named it.
+    async fn reach(&self, relay: &Relay) -> Result<Stream, OutboundError> {
+        let mut tls = self.tls(Trust::default())?;
+        tls.alpn_protocols.clear();
+        let connector = Connector { tls: Arc::new(tls), addresses: AddressPolicy::Any };
+        let tcp = connector.dial(&relay.host, relay.port).await?;
+        if !relay.is_secure {
+            return Ok(Stream::Plain(TokioIo::new(tcp)));
+        }
+        connector.secure(&relay.host, tcp).await
     }
 
     async fn exchange(&self, request: OutboundRequest) -> Result<Response<Body>, OutboundError> {
@@ -216,8 +247,12 @@ impl Connector {
         if !is_secure {
             return Ok(Stream::Plain(TokioIo::new(tcp)));
         }
+        self.secure(host, tcp).await
+    }
+
+    async fn secure(&self, host: &str, tcp: TcpStream) -> Result<Stream, OutboundError> {
         let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| OutboundError::Address(uri.to_string()))?;
+            ServerName::try_from(host.to_owned()).map_err(|_| OutboundError::Address(host.to_owned()))?;
         let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await.map_err(handshake_error)?;
         Ok(Stream::Tls(Box::new(TokioIo::new(tls))))
     }

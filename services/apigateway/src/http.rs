@@ -6,6 +6,7 @@
 //! | `http/route.rs`, `http/integration.rs` | routes and integrations, and their responses                     |
 //! | `http/stage.rs`, `http/deployment.rs`, `http/authorizer.rs`, `http/model.rs` | what their names say        |
 //! | `http/domain_name.rs`    | `CreateDomainName`, `CreateApiMapping` and their sisters                        |
+//! | `http/openapi.rs`        | `ImportApi`, `ReimportApi`, `ExportApi`                                         |
 //! | `http/tags.rs`           | `TagResource`, `UntagResource`, `GetTags`                                       |
 //! | `http/parts.rs`, `http/rows.rs`, `http/keys.rs` | how all of them are found, changed and kept              |
 //! | `http/execute.rs`        | requests to HTTP APIs                                                           |
@@ -34,6 +35,7 @@ mod jwt;
 pub mod keys;
 pub mod mapping;
 mod model;
+mod openapi;
 pub mod parts;
 mod reply;
 mod route;
@@ -87,6 +89,9 @@ fn apis(service: Service) -> Service {
         GET_APIS GetApisRequest "GET" "/apis" [] api::get_apis;
         UPDATE_API UpdateApiRequest "PATCH" "/apis/{}" [api_id] api::update_api;
         DELETE_API DeleteApiRequest "DELETE" "/apis/{}" [api_id] api::delete_api;
+        IMPORT_API ImportApiRequest "PUT" "/apis" [] openapi::import_api;
+        REIMPORT_API ReimportApiRequest "PUT" "/apis/{}" [api_id] openapi::reimport_api;
+        EXPORT_API ExportApiRequest "GET" "/apis/{}/exports/{}" [api_id, specification] openapi::export_api;
         DELETE_CORS_CONFIGURATION DeleteCorsConfigurationRequest "DELETE" "/apis/{}/cors" [api_id]
             api::delete_cors_configuration;
         TAG_RESOURCE TagResourceRequest "POST" "/tags/{}" [resource_arn] tags::tag_resource;

@@ -43,7 +43,7 @@ mod stage;
 mod tags;
 mod usage;
 mod usage_plan;
-mod yaml;
+pub mod yaml;
 
 use pileus_api_apigateway as ops;
 use pileus_core::Timestamp;

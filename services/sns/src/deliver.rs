@@ -2,6 +2,7 @@
 //!
 //! | File                  | Holds                                                           |
 //! |-----------------------|-----------------------------------------------------------------|
+//! | `deliver/single.rs`   | one attempt at one subscriber, and what comes after it           |
 //! | `deliver/queue.rs`    | SQS: messages to one queue go in batches                         |
 //! | `deliver/function.rs` | Lambda                                                          |
 //! | `deliver/http.rs`     | HTTP and HTTPS                                                  |
@@ -18,24 +19,28 @@ mod function;
 mod http;
 mod inbox;
 pub mod queue;
+mod single;
+
+pub use single::attempt;
+
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use pileus_core::{BoxFuture, Timestamp};
-use pileus_platform::{Arn, Cx, Fault};
+use pileus_platform::{Cx, Fault};
 use pileus_store::due::Job;
 use pileus_store::runner::Failure;
 use pileus_store::{Stored, Txn};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use crate::envelope::{self, Notification, Signature};
 use crate::error::SnsError;
-use crate::keys::{FIFO, SUBSCRIPTIONS};
+use crate::keys::FIFO;
 use crate::message::Message;
 use crate::state::{Sns, Topic, millis};
 use crate::subscription::{Protocol, Record, Subscription};
 use crate::topic::Address;
-use crate::topic::delivery_policy::{HttpPolicy, Retries};
+use crate::topic::delivery_policy::Retries;
 use crate::work::{self, FanOut, GroupWork};
 use crate::{PRINCIPAL, signature};
 
@@ -246,6 +251,10 @@ pub async fn fan_out(cx: &Cx, job: &Job, work: FanOut) -> Result<(), Failure> {
                 let (page, rest) = topic.page(cx.store(), next).await.map_err(failed)?;
                 left.extend(bring(cx, letter, &page).await.map_err(failed)?);
                 range = rest;
+                if left.len() >= WRITTEN_ROWS {
+                    flush(cx, &left).await.map_err(failed)?;
+                    left.clear();
+                }
             }
         }
     }
@@ -296,36 +305,47 @@ fn later(letter: &Letter<'_>, own: &Subscription, retried: u32, dead: Option<Rea
 
 /// Writes what is left; the message's own row goes with the last of it.
 async fn write(cx: &Cx, job: &Job, left: Vec<Delivery>) -> Result<(), SnsError> {
-    let now = cx.clock().now();
-    let mut left = left.as_slice();
-    loop {
-        let mut bytes = 0;
-        let fits = left.iter().take(WRITTEN_ROWS).take_while(|delivery| {
-            bytes += delivery.bytes();
-            bytes <= WRITTEN_BYTES
-        });
-        let (part, rest) = left.split_at(fits.count().max(1).min(left.len()));
-        let is_last = rest.is_empty();
-        let goes_on = cx
-            .transact(|txn| async move {
-                if is_last && !job.claim(&txn).await? {
-                    return Ok(false);
-                }
-                for delivery in part {
-                    let pause = match delivery.retried {
-                        0 => std::time::Duration::ZERO,
-                        retried => Retries::MANAGED.pause(retried - 1).unwrap_or_default(),
-                    };
-                    work::deliver_later(&txn, delivery, now + pause)?;
-                }
-                Ok::<_, SnsError>(!is_last)
-            })
-            .await?;
-        if !goes_on {
-            return Ok(());
+    let last = left.len() - fitting(left.iter().rev());
+    flush(cx, &left[..last]).await?;
+    let (now, part) = (cx.clock().now(), &left[last..]);
+    cx.transact(|txn| async move {
+        match job.claim(&txn).await? {
+            true => add_all(&txn, part, now),
+            false => Ok(()),
         }
+    })
+    .await
+}
+
+/// Writes deliveries, as many at a time as fit.
+async fn flush(cx: &Cx, left: &[Delivery]) -> Result<(), SnsError> {
+    let (now, mut left) = (cx.clock().now(), left);
+    while !left.is_empty() {
+        let (part, rest) = left.split_at(fitting(left.iter()));
+        cx.transact(|txn| async move { add_all(&txn, part, now) }).await?;
         left = rest;
     }
+    Ok(())
+}
+
+/// How many deliveries one transaction takes; at least one, if there is one.
+fn fitting<'a>(deliveries: impl ExactSizeIterator<Item = &'a Delivery>) -> usize {
+    let (count, mut bytes) = (deliveries.len(), 0);
+    let fits = deliveries.take(WRITTEN_ROWS).take_while(|delivery| {
+        bytes += delivery.bytes();
+        bytes <= WRITTEN_BYTES
+    });
+    fits.count().max(1).min(count)
+}
+
+fn add_all(txn: &Txn, deliveries: &[Delivery], now: Timestamp) -> Result<(), SnsError> {
+    deliveries.iter().try_for_each(|delivery| {
+        let pause = match delivery.retried {
+            0 => Duration::ZERO,
+            retried => Retries::MANAGED.pause(retried - 1).unwrap_or_default(),
+        };
+        work::deliver_later(txn, delivery, now + pause)
+    })
 }
 
 /// What waits in a group of a FIFO topic, in order, until nothing does.
@@ -411,184 +431,4 @@ async fn bring_in_order_to(
         }
     }
     Ok(dead)
-}
-
-/// One attempt at one subscriber.
-pub async fn attempt(cx: &Cx, job: &Job, delivery: Delivery) -> Result<(), Failure> {
-    let cx = &as_topic(cx, &delivery.topic);
-    let Some((topic, subscription)) = addressee(cx, &delivery).await.map_err(failed)? else { return Ok(()) };
-    if let Some(reason) = &delivery.dead {
-        return bury(cx, &topic, &subscription, &delivery, reason).await;
-    }
-    if let Some(at) = http::not_before(cx, &topic, &subscription) {
-        return again(cx, job, &delivery, at).await.map_err(failed);
-    }
-    let outcome = match &delivery.parcel {
-        Parcel::Message { message, is_replayed } => {
-            let letter = Letter::new(&topic, message, *is_replayed);
-            let outcome = single(cx, &letter, &subscription).await.map_err(failed)?;
-            let dwell = millis(cx.clock().now()).saturating_sub(delivery.since);
-            feedback::tell(cx, &letter, &subscription, &outcome, delivery.retried + 1, dwell).await;
-            outcome
-        }
-        Parcel::Confirm { id, at } => {
-            ask(cx, &topic, &subscription, id, *at, "SubscriptionConfirmation").await?
-        }
-        Parcel::Unsubscribed { id, at, .. } => {
-            ask(cx, &topic, &subscription, id, *at, "UnsubscribeConfirmation").await?
-        }
-    };
-    let reason = match outcome {
-        Outcome::Done { .. } => return Ok(()),
-        Outcome::Refused(reason) => reason,
-        Outcome::Failed(reason) => {
-            let pause = retries(&topic, &subscription.record).pause(delivery.retried);
-            if let Some(pause) = pause {
-                tracing::debug!(
-                    subscription = subscription.arn,
-                    reason = reason.text,
-                    ?pause,
-                    "a delivery is tried again"
-                );
-                let next = Delivery { retried: delivery.retried + 1, ..delivery };
-                let due = cx.clock().now() + pause;
-                return again(cx, job, &next, due).await.map_err(failed);
-            }
-            reason
-        }
-    };
-    bury(cx, &topic, &subscription, &delivery, &reason).await
-}
-
-/// The same delivery at another moment.
-async fn again(cx: &Cx, job: &Job, delivery: &Delivery, due: Timestamp) -> Result<(), SnsError> {
-    cx.transact(|txn| async move {
-        match job.claim(&txn).await? {
-            true => work::deliver_later(&txn, delivery, due),
-            false => Ok(()),
-        }
-    })
-    .await
-}
-
-fn retries(topic: &Topic, record: &Record) -> Retries {
-    match record.protocol {
-        Protocol::Sqs | Protocol::Lambda => Retries::MANAGED,
-        Protocol::Http | Protocol::Https => http_policy(topic, record).retries,
-        _ => Retries::CUSTOMER,
-    }
-}
-
-fn http_policy(topic: &Topic, record: &Record) -> HttpPolicy {
-    let of_topic = topic.record.attributes.delivery_policy.as_deref();
-    HttpPolicy::effective(record.attributes.delivery_policy.as_deref(), of_topic)
-}
-
-/// Whom a delivery is for, if it is still wanted.
-async fn addressee(cx: &Cx, delivery: &Delivery) -> Result<Option<(Arc<Topic>, Subscription)>, SnsError> {
-    let Some(topic) = cx.state::<Sns>().find(cx.store(), &delivery.topic).await? else { return Ok(None) };
-    let (account, region, name, _) =
-        (delivery.topic.account, &delivery.topic.region, &delivery.topic.name, ());
-    let record = match &delivery.parcel {
-        Parcel::Unsubscribed { record, .. } => Some((**record).clone()),
-        _ => {
-            let key = (account, region.clone(), name.clone(), delivery.subscription.clone());
-            SUBSCRIPTIONS.get(cx.store(), &key).await?
-        }
-    };
-    let wants_confirmed = matches!(delivery.parcel, Parcel::Message { .. });
-    let fits = |record: &Record| match delivery.parcel {
-        Parcel::Unsubscribed { .. } => true,
-        _ => record.is_confirmed == wants_confirmed && record.topic_id == topic.record.id,
-    };
-    Ok(record.filter(fits).map(|record| (topic.clone(), Subscription::new(record))))
-}
-
-/// A message to one subscriber.
-async fn single(cx: &Cx, letter: &Letter<'_>, own: &Subscription) -> Result<Outcome, SnsError> {
-    let body = letter.message.body_for(own.record.protocol.name());
-    let is_raw = own.record.attributes.is_raw;
-    let is_signed =
-        !is_raw && !matches!(own.record.protocol, Protocol::Sms | Protocol::Application | Protocol::Email);
-    let signature = if is_signed { letter.signature(cx, &body).await? } else { None };
-    Ok(match own.record.protocol {
-        Protocol::Sqs => queue::send(cx, letter, own, &body, signature.as_ref()).await,
-        Protocol::Lambda => function::invoke(cx, letter, own, &body, signature.as_ref()).await,
-        Protocol::Http | Protocol::Https => http::post(cx, letter, own, &body, signature.as_ref()).await,
-        _ => inbox::put(cx, letter, own, &body, signature.as_ref()).await?,
-    })
-}
-
-/// Asks an endpoint to confirm, or tells it that it was unsubscribed.
-async fn ask(
-    cx: &Cx,
-    topic: &Topic,
-    own: &Subscription,
-    id: &str,
-    at: Timestamp,
-    kind: &'static str,
-) -> Result<Outcome, Failure> {
-    let topic_arn = topic.address.arn().to_string();
-    let token = own.record.token.clone().unwrap_or_default();
-    let url = envelope::subscribe_url(&cx.platform().config().endpoint, &topic_arn, &token);
-    let message = match kind {
-        "SubscriptionConfirmation" => format!(
-            "You have chosen to subscribe to the topic {topic_arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message."
-        ),
-        _ => format!(
-            "You have chosen to deactivate subscription {}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
-            own.arn
-        ),
-    };
-    let confirmation = envelope::Confirmation {
-        kind,
-        id,
-        token: &token,
-        topic_arn: &topic_arn,
-        message: &message,
-        subscribe_url: &url,
-        at,
-    };
-    let version = topic.record.attributes.signature_version();
-    let signature = signature::sign(cx, version, &confirmation.signed_text()).await.map_err(failed)?;
-    let document = confirmation.document(&signature);
-    Ok(match own.record.protocol {
-        Protocol::Http | Protocol::Https => http::post_document(cx, topic, own, kind, id, document).await,
-        Protocol::Sqs => queue::send_document(cx, own, &topic_arn, document).await,
-        Protocol::Email | Protocol::EmailJson => {
-            inbox::ask(cx, topic, own, &confirmation, document).await.map_err(failed)?
-        }
-        // A function of another account is confirmed by who may invoke it: chosen, as it is asked nothing.
-        _ => Outcome::Done { status: 200, answer: String::new() },
-    })
-}
-
-/// To the subscription's dead-letter queue, if it has one; else it is gone.
-async fn bury(
-    cx: &Cx,
-    topic: &Topic,
-    own: &Subscription,
-    delivery: &Delivery,
-    reason: &Reason,
-) -> Result<(), Failure> {
-    let Parcel::Message { message, is_replayed } = &delivery.parcel else { return Ok(()) };
-    let target: Option<Arn> = own.record.attributes.dead_letter_queue().ok().flatten();
-    let Some(target) = target else {
-        tracing::info!(
-            subscription = own.arn,
-            message = message.id,
-            reason = reason.text,
-            "a message was not delivered, and is given up"
-        );
-        return Ok(());
-    };
-    let letter = Letter::new(topic, message, *is_replayed);
-    match queue::bury(cx, &letter, own, &target, reason).await.map_err(failed)? {
-        Outcome::Failed(reason) => Err(Failure::new(reason.text)),
-        Outcome::Refused(reason) => {
-            tracing::warn!(subscription = own.arn, queue = %target, reason = reason.text, "a dead-letter queue refused a message, which is lost");
-            Ok(())
-        }
-        Outcome::Done { .. } => Ok(()),
-    }
 }

@@ -57,6 +57,7 @@ macro_rules! answer {
         }
     }};
 }
+pub(super) use answer;
 
 /// A new API's row with AWS's defaults.
 pub fn defaults(cx: &Cx, kind: Kind) -> ApiRow {

@@ -22,7 +22,7 @@ macro_rules! answer {
     };
 }
 
-fn check(opened: &Opened, row: &mut AuthorizerRow) -> Result<(), GatewayError> {
+pub fn check(opened: &Opened, row: &mut AuthorizerRow) -> Result<(), GatewayError> {
     if row.name.as_deref().is_none_or(str::is_empty) {
         return Err(GatewayError::bad("Authorizer name is required."));
     }

@@ -119,7 +119,7 @@ macro_rules! take_all {
 }
 
 /// What is not said by the request but follows from it.
-fn complete(kind: Kind, row: &mut IntegrationRow) {
+pub fn complete(kind: Kind, row: &mut IntegrationRow) {
     let is_lambda = row.integration_type.as_deref() == Some("AWS_PROXY") && row.integration_subtype.is_none();
     if is_lambda && row.integration_method.is_none() {
         row.integration_method = Some("POST".to_owned());

@@ -85,7 +85,7 @@ fn shape(key: &str) -> String {
     shape
 }
 
-async fn check(txn: &Txn, opened: &Opened, row: &RouteRow) -> Result<(), GatewayError> {
+pub async fn check(txn: &Txn, opened: &Opened, row: &RouteRow) -> Result<(), GatewayError> {
     let key = row.route_key.as_deref().unwrap_or_default();
     check_key(opened.kind(), key)?;
     let same = |other: &RouteRow| {

@@ -13,7 +13,8 @@ use http::{Request, header};
 use pileus_core::Timestamp;
 use pileus_platform::{Cx, OutboundError, OutboundRequest};
 
-use super::{Letter, Outcome, Reason, http_policy};
+use super::single::http_policy;
+use super::{Letter, Outcome, Reason};
 use crate::envelope::Signature;
 use crate::state::{Sns, Topic};
 use crate::subscription::Subscription;
