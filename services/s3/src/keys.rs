@@ -14,6 +14,19 @@
 //! | `PARTS` | upload, number | a part | `ListParts`, `CompleteMultipartUpload` |
 //! | `WORK` | due rows | blobs and rows to remove | sweeper |
 //!
+//! Kept beside what they are about:
+//!
+//! | Table | In | Key | Value | Ranged over by |
+//! |---|---|---|---|---|
+//! | `CONFIGURATIONS` | `config/stored.rs` | bucket, kind, id | a configuration | lists of those with ids, `DeleteBucket` |
+//! | `ACCOUNT_BLOCKS` | `config/public_access.rs` | account | its public access block | |
+//! | `ACCESS_POINTS`, `ALIASES` | `control/access_point.rs` | account, region, name; alias | access points | `ListAccessPoints` |
+//! | `JOBS`, `TOKENS` | `control/job.rs` | account, region, id; token | batch jobs | `ListJobs` |
+//! | `WATCHED` | `lifecycle.rs` | bucket | how far its rules are carried out | lifecycle worker |
+//! | `INVENTORIES` | `inventory/worker.rs` | bucket, id | the day of the latest one | inventory worker |
+//! | `LOGGED` | `logging.rs` | bucket | that it is logged | log writer |
+//! | `EFFECTS` | `background.rs` | due rows | events, replicas, steps of jobs | their runner |
+//!
 //! Buckets are kept under numbers of their own: a bucket that is deleted and made again is another one.
 
 use bytes::Bytes;
@@ -54,9 +67,3 @@ pub struct NullAt {
 }
 
 impl Stored for NullAt {}
-
-/// A row that says all in its key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Nothing {}
-
-impl Stored for Nothing {}

@@ -11,7 +11,7 @@
 //! | `list/` | listings |
 //! | `data.rs`, `encryption.rs` | the bytes of objects, and their encryption at rest |
 //! | `checksum.rs`, `condition.rs` | checksums and conditions of requests: pure |
-//! | `sweep.rs` | what is removed behind the scenes |
+//! | `sweep.rs`, `scrub.rs` | what is removed behind the scenes; `pileus scrub` |
 //! | `version.rs` | a version of an object as it is stored: pure |
 //! | `access.rs` | what a caller must be allowed to do |
 //! | `effects.rs` | what a change of an object or a bucket causes: called inside the change's transaction |
@@ -47,6 +47,7 @@ mod owner;
 mod policy;
 mod post;
 mod replication;
+pub mod scrub;
 mod select;
 mod sweep;
 mod version;

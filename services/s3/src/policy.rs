@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use pileus_api_s3 as api;
+use pileus_core::AccountId;
 use pileus_iam::Policy;
 use pileus_platform::{CallerKind, Cx, Fault, ResourcePolicy};
 use pileus_wire::value::Unit;
@@ -144,16 +145,20 @@ async fn effective(cx: &Cx, arn: &str) -> Result<Option<String>, S3Error> {
 
 /// Whether a public policy does not hold for this caller: `RestrictPublicBuckets` leaves it to the bucket's account and to services.
 async fn is_restricted(cx: &Cx, bucket: &Bucket, policy: Option<&str>) -> Result<bool, S3Error> {
-    let caller = cx.caller();
-    let is_stranger = match caller.kind {
-        CallerKind::Service { .. } => false,
-        CallerKind::Anonymous => true,
-        _ => caller.account != bucket.owner,
-    };
-    if !is_stranger || !policy.is_some_and(document::is_public) {
+    if !is_stranger(cx, bucket.owner) || !policy.is_some_and(document::is_public) {
         return Ok(false);
     }
     Ok(public_access::effective(cx.store(), bucket).await?.restrict_public_buckets)
+}
+
+/// Whether the caller is neither of the owner's account nor a service.
+pub fn is_stranger(cx: &Cx, owner: AccountId) -> bool {
+    let caller = cx.caller();
+    match caller.kind {
+        CallerKind::Service { .. } => false,
+        CallerKind::Anonymous => true,
+        _ => caller.account != owner,
+    }
 }
 
 /// What the lists of the bucket and of the object give to the caller.

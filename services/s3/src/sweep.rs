@@ -60,7 +60,8 @@ pub async fn sweep(platform: Platform) {
     }
 }
 
-async fn in_use(store: &Store, ids: Vec<BlobId>) -> Result<HashSet<BlobId>, S3Error> {
+/// Those that somebody refers to.
+pub async fn in_use(store: &Store, ids: Vec<BlobId>) -> Result<HashSet<BlobId>, S3Error> {
     let keys: Vec<_> = ids.iter().map(|id| (BLOBS.space(), BLOBS.key(&id.as_str()))).collect();
     let found = store.multi_get(&keys).await?;
     Ok(ids.into_iter().zip(found).filter_map(|(id, found)| found.map(|_| id)).collect())

@@ -363,6 +363,15 @@ pub async fn policy_of(cx: &Cx, arn: &str) -> Result<Option<Option<String>>, S3E
     let key = (account, region.clone(), name.to_owned());
     let Some(point) = ACCESS_POINTS.get(cx.store(), &key).await? else { return Ok(Some(None)) };
     let own = point_arn(account, &region, name);
+    let mut policy = point.policy;
+    if policy.as_deref().is_some_and(document::is_public)
+        && crate::policy::is_stranger(cx, point.bucket_account)
+    {
+        let of_account = public_access::of_account(cx.store(), account).await?;
+        if point.block.restrict_public_buckets || of_account.restrict_public_buckets {
+            policy = None;
+        }
+    }
     let mut denies = vec![];
     if let Some(bucket) = Bucket::find(cx.store(), &point.bucket).await?
         && let Some(text) = stored::find_text(cx.store(), &bucket, Configured::Policy).await?
@@ -370,9 +379,9 @@ pub async fn policy_of(cx: &Cx, arn: &str) -> Result<Option<Option<String>>, S3E
         denies = denied(&text, &bucket.arn(), &own);
     }
     if denies.is_empty() {
-        return Ok(Some(point.policy));
+        return Ok(Some(policy));
     }
-    Ok(Some(Some(crate::policy::merged(point.policy.as_deref(), denies))))
+    Ok(Some(Some(crate::policy::merged(policy.as_deref(), denies))))
 }
 
 /// What a bucket's policy denies, said of the bucket's access point.
@@ -388,7 +397,11 @@ fn denied(policy: &str, bucket_arn: &str, point_arn: &str) -> Vec<Value> {
             Some(key) if key.starts_with('/') => Value::from(format!("{point_arn}/object{key}")),
             Some(rest) if rest.starts_with('*') => Value::from(format!("{point_arn}*")),
             Some(_) => Value::from(point_arn),
-            None => resource.clone(),
+            // A pattern for the bucket's name: what follows it counts.
+            None => match text.split_once('/') {
+                Some((_, key)) => Value::from(format!("{point_arn}/object/{key}")),
+                None => Value::from("*"),
+            },
         },
         None => resource.clone(),
     };
@@ -424,10 +437,12 @@ mod tests {
 
     #[test]
     fn what_a_bucket_denies_its_access_points_deny() {
-        let policy = r#"{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::b/x/*","arn:aws:s3:::b"]},{"Effect":"Allow"}]}"#;
+        let policy = r#"{"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::b/x/*","arn:aws:s3:::b","arn:aws:s3:::*/y/*","arn:aws:s3:::*"]},{"Effect":"Allow"}]}"#;
         let got = denied(policy, "arn:aws:s3:::b", "arn:aws:s3:r:1:accesspoint/p");
         assert_eq!(got.len(), 1);
         assert_eq!(got[0]["Resource"][0], "arn:aws:s3:r:1:accesspoint/p/object/x/*");
         assert_eq!(got[0]["Resource"][1], "arn:aws:s3:r:1:accesspoint/p");
+        assert_eq!(got[0]["Resource"][2], "arn:aws:s3:r:1:accesspoint/p/object/y/*");
+        assert_eq!(got[0]["Resource"][3], "*");
     }
 }

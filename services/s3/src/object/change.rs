@@ -29,14 +29,14 @@ impl<'a> Named<'a> {
     }
 }
 
-/// Changes the version in a transaction. The bucket and the version as they are then.
+/// Changes the version in a transaction, and tells of `events`. The bucket and the version as they are then.
 ///
 /// # Errors
 /// `NoSuchKey`, `NoSuchVersion`; `MethodNotAllowed` for a delete marker; what `body` refuses.
 pub async fn change<F>(
     cx: &Cx,
     named: &Named<'_>,
-    event: Option<Event>,
+    events: &[Event],
     body: F,
 ) -> Result<(Bucket, ObjectVersion), S3Error>
 where
@@ -59,8 +59,8 @@ where
             return Err(S3Error::MethodNotAllowed { method: "PUT", resource: "DeleteMarker" });
         }
         body(&bucket, &mut version)?;
-        if let Some(event) = event {
-            let change = ObjectChange { bucket: &bucket, key, event, version: &version };
+        for event in events {
+            let change = ObjectChange { bucket: &bucket, key, event: *event, version: &version };
             effects::object_changed(cx, &txn, &change).await?;
         }
         write::store(&txn, &bucket, key, &version, is_current)?;

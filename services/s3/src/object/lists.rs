@@ -32,7 +32,7 @@ pub async fn put_object_acl(cx: &Cx, input: PutObjectAclRequest) -> Result<PutOb
     let body = input.access_control_policy.clone();
     let list = config::acl::requested(cx.store(), &bucket, Of::Object, &owner, headers, body).await?;
     let kept = &list.as_ref().map(config::acl::to_object).transpose()?;
-    change(cx, &named, Some(Event::AclPut), |_, version| {
+    change(cx, &named, &[Event::AclPut], |_, version| {
         version.acl.clone_from(kept);
         Ok(())
     })

@@ -64,7 +64,7 @@ pub async fn put_object_retention(
         _ => return Err(S3Error::MalformedXml),
     };
     let bypass = bypass(input.bypass_governance_retention);
-    change(cx, &named, None, |bucket, version| {
+    change(cx, &named, &[], |bucket, version| {
         check_bucket(bucket)?;
         may_become(version.retention, new, cx.now(), bypass)?;
         version.retention = new;
@@ -111,7 +111,7 @@ pub async fn put_object_legal_hold(
         Some("OFF") => false,
         _ => return Err(S3Error::MalformedXml),
     };
-    change(cx, &named, None, |bucket, version| {
+    change(cx, &named, &[], |bucket, version| {
         check_bucket(bucket)?;
         version.legal_hold = Some(hold);
         Ok(())

@@ -27,21 +27,23 @@ pub async fn restore_object(cx: &Cx, input: RestoreObjectRequest) -> Result<Rest
         _ => return Err(S3Error::MalformedXml),
     };
     let named = Named::of(input.bucket.as_deref(), input.key.as_deref(), input.version_id.as_deref())?;
-    change(cx, &named, Some(Event::RestoreCompleted), |_, version| match (version.storage_class(), tier) {
-        ("DEEP_ARCHIVE", Some("Expedited")) => {
-            Err(S3Error::invalid("Retrieval option is not supported by this storage class"))
+    change(cx, &named, &[Event::RestorePost, Event::RestoreCompleted], |_, version| {
+        match (version.storage_class(), tier) {
+            ("DEEP_ARCHIVE", Some("Expedited")) => {
+                Err(S3Error::invalid("Retrieval option is not supported by this storage class"))
+            }
+            ("GLACIER" | "DEEP_ARCHIVE", None | Some("Standard" | "Bulk" | "Expedited")) => {
+                version.restored_until = Some(end(cx.now(), days));
+                Ok(())
+            }
+            ("GLACIER" | "DEEP_ARCHIVE", Some(_)) => Err(S3Error::MalformedXml),
+            (class, _) => Err(S3Error::refused(
+                "InvalidObjectState",
+                403,
+                "Restore is not allowed for the object's current storage class",
+            )
+            .with("StorageClass", class)),
         }
-        ("GLACIER" | "DEEP_ARCHIVE", None | Some("Standard" | "Bulk" | "Expedited")) => {
-            version.restored_until = Some(end(cx.now(), days));
-            Ok(())
-        }
-        ("GLACIER" | "DEEP_ARCHIVE", Some(_)) => Err(S3Error::MalformedXml),
-        (class, _) => Err(S3Error::refused(
-            "InvalidObjectState",
-            403,
-            "Restore is not allowed for the object's current storage class",
-        )
-        .with("StorageClass", class)),
     })
     .await?;
     Ok(RestoreObjectOutput::default())

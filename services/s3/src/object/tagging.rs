@@ -36,7 +36,7 @@ pub async fn put_object_tagging(
 ) -> Result<PutObjectTaggingOutput, S3Error> {
     let tags = &read(input.tagging.as_ref())?;
     let named = Named::of(input.bucket.as_deref(), input.key.as_deref(), input.version_id.as_deref())?;
-    let (bucket, version) = change(cx, &named, Some(Event::TaggingPut), |_, version| {
+    let (bucket, version) = change(cx, &named, &[Event::TaggingPut], |_, version| {
         version.tags.clone_from(tags);
         Ok(())
     })
@@ -50,7 +50,7 @@ pub async fn delete_object_tagging(
     input: DeleteObjectTaggingRequest,
 ) -> Result<DeleteObjectTaggingOutput, S3Error> {
     let named = Named::of(input.bucket.as_deref(), input.key.as_deref(), input.version_id.as_deref())?;
-    let (bucket, version) = change(cx, &named, Some(Event::TaggingDelete), |_, version| {
+    let (bucket, version) = change(cx, &named, &[Event::TaggingDelete], |_, version| {
         version.tags.clear();
         Ok(())
     })

@@ -349,10 +349,9 @@ impl Scope<'_> {
         };
         match self.record {
             Record::Json(json) => {
-                if let [Step::Name { text, .. }] = steps
-                    && is_alias(&steps[0])
+                if let [only] = steps
+                    && is_alias(only)
                 {
-                    let _ = text;
                     return Ok(Value::of_json(json));
                 }
                 let mut found = vec![];
