@@ -22,7 +22,7 @@ use pileus_wire::schema::Operation;
 use pileus_wire::sigv4::{Description, PayloadMode, SignedRequest, SigningKey};
 use pileus_wire::value::{BoxStream, ByteStream};
 use ring::digest;
-use tokio::time::Sleep;
+use tokio::time::Timeout;
 
 use crate::Fault;
 use crate::body::Body;
@@ -164,7 +164,7 @@ struct Proved {
     ready: VecDeque<Bytes>,
     pieces: Vec<Bytes>,
     /// Runs while nothing comes.
-    idle: Option<Pin<Box<Sleep>>>,
+    idle: Option<Pin<Box<Timeout<std::future::Pending<()>>>>>,
 }
 
 impl Stream for Proved {
@@ -182,8 +182,10 @@ impl Stream for Proved {
             let frame = match this.incoming.as_mut().poll_next(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    let idle = this.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep(IDLE)));
-                    ready!(idle.as_mut().poll(cx));
+                    let idle = this
+                        .idle
+                        .get_or_insert_with(|| Box::pin(tokio::time::timeout(IDLE, std::future::pending())));
+                    let _ = ready!(idle.as_mut().poll(cx));
                     this.proof = Proof::Done;
                     return Poll::Ready(Some(Err(io::Error::other(timed_out()))));
                 }
