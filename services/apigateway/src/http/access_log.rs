@@ -81,9 +81,9 @@ pub fn leave(platform: &Platform, stage: &StageRow, facts: &Facts, outcome: &Out
 }
 
 /// Writes what waits, once a second.
+#[allow(clippy::disallowed_methods)] // a frozen clock must not keep lines back
 pub async fn write(platform: Platform) {
     loop {
-        // By the operating system's time: a frozen clock must not keep lines back.
         tokio::time::sleep(PERIOD).await;
         let waiting = {
             let mut waiting = platform.state::<Lines>().0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -250,7 +250,13 @@ macro_rules! take {
 macro_rules! show {
     ($row:expr => $wire:ident: $($field:ident),* $(,)?) => {{
         let row = &$row;
-        api::$wire { $($field: row.$field.as_ref().map(super::rows::Kept::wire),)* ..Default::default() }
+        // Some shapes have members of their own beside these.
+        #[allow(clippy::needless_update)]
+        let shown = api::$wire {
+            $($field: row.$field.as_ref().map(super::rows::Kept::wire),)*
+            ..Default::default()
+        };
+        shown
     }};
 }
 

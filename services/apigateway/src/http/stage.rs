@@ -87,7 +87,7 @@ async fn check(txn: &Txn, opened: &Opened, row: &StageRow) -> Result<(), Gateway
         if settings.data_trace_enabled == Some(true) {
             return Err(GatewayError::missing("execution logs of WebSocket APIs (DataTraceEnabled)"));
         }
-        let negative = settings.throttling_rate_limit.is_some_and(|rate| !(rate >= 0.0))
+        let negative = settings.throttling_rate_limit.is_some_and(|rate| rate.is_nan() || rate < 0.0)
             || settings.throttling_burst_limit.is_some_and(|burst| burst < 0);
         if negative {
             return Err(GatewayError::bad("Throttling limits must not be negative"));
