@@ -28,5 +28,6 @@ pub mod tls;
 
 pub use compose::{Parts, compose};
 pub use config::{DatabaseUrl, Engine, Functions, NodeConfig};
-pub use node::{Node, StartError, open_store};
+pub use node::{Node, StartError, open_blobs, open_store};
 pub use pileus_svc_lambda::{Isolation, Level, Network};
+pub use pileus_svc_s3::scrub;
