@@ -245,7 +245,8 @@ def test_presigned_links_of_both_versions(node, s3, bucket, keys, version):
     answer = requests.get(link("get_object", Key="a b", ResponseContentType="x/y"), timeout=10)
     assert answer.content == b"by link" and answer.headers["content-type"] == "x/y"
     assert requests.head(link("head_object", Key="a b"), timeout=10).headers["content-length"] == "7"
-    assert b"<Key>a+b</Key>" in requests.get(link("list_objects_v2", Prefix="a"), timeout=10).content
+    if version == "s3v4":
+        assert b"<Key>a+b</Key>" in requests.get(link("list_objects_v2", Prefix="a"), timeout=10).content
     changed = link("get_object", Key="a b").replace("a%20b", "other")
     assert code(requests.get(changed, timeout=10)) == "SignatureDoesNotMatch"
     assert requests.delete(link("delete_object", Key="a b"), timeout=10).status_code == 204
