@@ -65,7 +65,10 @@ pub fn run(admin: Admin) -> Result<(), String> {
 }
 
 /// Opens the store that the settings name, and closes it.
-fn with_store(up: Up, work: impl AsyncFnOnce(Store, NodeConfig) -> Result<(), String>) -> Result<(), String> {
+pub fn with_store(
+    up: Up,
+    work: impl AsyncFnOnce(Store, NodeConfig) -> Result<(), String>,
+) -> Result<(), String> {
     let config = up.resolve()?.node_config()?;
     if config.engine == Engine::Memory {
         return Err("a cloud in memory is gone with its node: leave --memory out".to_owned());

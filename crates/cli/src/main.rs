@@ -9,6 +9,7 @@ mod env;
 mod init;
 mod probe;
 mod runtimes;
+mod scrub;
 mod settings;
 mod up;
 
@@ -49,6 +50,8 @@ enum Command {
     Reset(ask::Reset),
     /// Move a whole cloud between stores, and back it up
     Admin(admin::Admin),
+    /// Read every object's bytes and compare their checksums. The store must not be in use, but a shared database may be
+    Scrub(scrub::Scrub),
     /// Questions about identities and permissions
     Iam(ask::Iam),
     /// Show the mails, text messages and pushes that this cloud sent to people
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Clock(clock) => ask::clock(clock),
         Command::Reset(reset) => ask::reset(reset),
         Command::Admin(admin) => admin::run(admin),
+        Command::Scrub(scrub) => scrub::run(scrub),
         Command::Iam(iam) => ask::iam(iam),
         Command::Mail(mail) => ask::mail(mail),
         Command::Ca(ca) => ask::ca(ca),

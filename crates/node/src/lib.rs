@@ -29,6 +29,10 @@ pub mod tls;
 
 pub use compose::{Parts, compose};
 pub use config::{DatabaseUrl, Engine, Functions, NodeConfig};
-pub use node::{Node, StartError, open_store};
+pub use node::{Node, StartError, open_blobs, open_store};
 pub use pileus_svc_lambda::{Isolation, Level, Network};
+<<<<<<< HEAD
 pub use smtp::Relay as MailRelay;
+=======
+pub use pileus_svc_s3::scrub;
+>>>>>>> s3

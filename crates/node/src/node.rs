@@ -310,7 +310,10 @@ pub(crate) fn blobs_dir(config: &NodeConfig) -> PathBuf {
 }
 
 /// Files below the data directory, which the store's lock guards too; rows where nodes share a database and no disk.
-fn open_blobs(
+///
+/// # Errors
+/// In one line: what is wrong with the directory.
+pub fn open_blobs(
     config: &NodeConfig,
     store: &Store,
     clock: Arc<dyn Clock>,
