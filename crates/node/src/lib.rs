@@ -31,8 +31,5 @@ pub use compose::{Parts, compose};
 pub use config::{DatabaseUrl, Engine, Functions, NodeConfig};
 pub use node::{Node, StartError, open_blobs, open_store};
 pub use pileus_svc_lambda::{Isolation, Level, Network};
-<<<<<<< HEAD
-pub use smtp::Relay as MailRelay;
-=======
 pub use pileus_svc_s3::scrub;
->>>>>>> s3
+pub use smtp::Relay as MailRelay;
