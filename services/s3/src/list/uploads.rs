@@ -47,7 +47,10 @@ pub async fn list_multipart_uploads(
     let mut rows = Rows::new(cx.store(), UPLOADS, range, limit.clamp(1, 250) + 1);
     let (mut prefixes, mut uploads) = (Vec::new(), Vec::new());
     let mut last = (String::new(), String::new());
-    while limit > 0 {
+    loop {
+        if limit == 0 {
+            break;
+        }
         let Some((_, key, _)) = rows.peek().await? else { break };
         if prefixes.len() + uploads.len() == limit {
             output.is_truncated = Some(true);

@@ -91,7 +91,7 @@ fn takes(rule: &ReplicationRule, subject: Subject<'_>) -> bool {
     // Source: "Replication configuration file elements": a rule with a tag filter replicates no delete markers.
     subject.key.starts_with(prefix.unwrap_or_default())
         && wanted.iter().all(has)
-        && !(subject.is_delete_marker && !wanted.is_empty())
+        && (!subject.is_delete_marker || wanted.is_empty())
 }
 
 /// The bucket's name in its ARN.

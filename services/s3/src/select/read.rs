@@ -309,7 +309,7 @@ fn value(text: &[u8]) -> Result<Record, SelectError> {
 /// Undoes the compression of an object, piece by piece, so that a bomb never lies in memory whole.
 pub enum Inflater {
     Plain,
-    Gzip(flate2::write::MultiGzDecoder<Vec<u8>>),
+    Gzip(Box<flate2::write::MultiGzDecoder<Vec<u8>>>),
     Bzip2(Box<bzip2::write::BzDecoder<Vec<u8>>>),
 }
 
@@ -319,7 +319,7 @@ impl Inflater {
     pub fn new(kind: Option<&str>) -> Result<Inflater, SelectError> {
         match kind {
             None | Some("NONE" | "") => Ok(Inflater::Plain),
-            Some("GZIP") => Ok(Inflater::Gzip(flate2::write::MultiGzDecoder::new(vec![]))),
+            Some("GZIP") => Ok(Inflater::Gzip(Box::new(flate2::write::MultiGzDecoder::new(vec![])))),
             Some("BZIP2") => Ok(Inflater::Bzip2(Box::new(bzip2::write::BzDecoder::new(vec![])))),
             Some(_) => Err(SelectError::new(
                 "InvalidCompressionFormat",
