@@ -213,6 +213,7 @@ fn operation(name: &str, method: &str, key: &str) -> String {
 /// The writer: puts waiting lines into their target buckets.
 pub async fn run(platform: Platform) {
     loop {
+        let started = platform.clock().now();
         if let Err(error) = look(&platform).await {
             tracing::warn!(%error, "logged buckets could not be listed, and are looked for again");
         }
@@ -224,8 +225,7 @@ pub async fn run(platform: Platform) {
                 tracing::warn!(%bucket, %error, "an access log could not be delivered");
             }
         }
-        let until = platform.clock().now() + INTERVAL;
-        platform.clock().sleep_until(until).await;
+        platform.clock().sleep_until(started + INTERVAL).await;
     }
 }
 

@@ -64,11 +64,11 @@ pub fn is_due(frequency: Option<&str>, done_day: i64, today: i64) -> bool {
 
 pub async fn run(platform: Platform) {
     loop {
+        let started = platform.clock().now();
         if let Err(error) = tick(&platform).await {
             tracing::warn!(%error, "inventories could not be written, and are tried again");
         }
-        let until = platform.clock().now() + INTERVAL;
-        platform.clock().sleep_until(until).await;
+        platform.clock().sleep_until(started + INTERVAL).await;
     }
 }
 

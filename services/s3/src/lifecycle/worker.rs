@@ -42,11 +42,13 @@ const SMALL: u64 = 128 << 10;
 pub async fn run(platform: Platform) {
     let mut woken = platform.store().subscribe(&TOPIC.into());
     loop {
+        // The clock may be moved meanwhile: then the next look is due at once.
+        let started = platform.clock().now();
         let is_done = tick(&platform).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "lifecycle rules could not be carried out, and are tried again");
             false
         });
-        let until = platform.clock().now() + if is_done { INTERVAL } else { RETRY };
+        let until = started + if is_done { INTERVAL } else { RETRY };
         tokio::select! {
             biased;
             () = woken.changed() => {}

@@ -47,10 +47,11 @@ pub async fn list_multipart_uploads(
     let mut rows = Rows::new(cx.store(), UPLOADS, range, limit.clamp(1, 250) + 1);
     let (mut prefixes, mut uploads) = (Vec::new(), Vec::new());
     let mut last = (String::new(), String::new());
-    while let Some((_, key, _)) = rows.peek().await? {
+    loop {
         if limit == 0 {
             break;
         }
+        let Some((_, key, _)) = rows.peek().await? else { break };
         if prefixes.len() + uploads.len() == limit {
             output.is_truncated = Some(true);
             output.next_key_marker = Some(encoding.show(&last.0));

@@ -65,8 +65,10 @@ fn a_filter_takes_what_it_names() {
     let old = LifecycleRule { filter: None, prefix: Some("old/".into()), ..rule("r") };
     let one = [("a".to_owned(), "1".to_owned())];
     let two = [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())];
-    let cases: [(&str, &LifecycleRule, &str, Option<u64>, &[(String, String)], bool); 12] = [
-        ("everything", &rule("r"), "x", Some(1), &[], true),
+    type Case<'a> = (&'a str, &'a LifecycleRule, &'a str, Option<u64>, &'a [(String, String)], bool);
+    let all = rule("r");
+    let cases: [Case<'_>; 12] = [
+        ("everything", &all, "x", Some(1), &[], true),
         ("prefix", &of_prefix, "logs/x", Some(1), &[], true),
         ("another prefix", &of_prefix, "log", Some(1), &[], false),
         ("tag", &of_tag, "x", Some(1), &one, true),
