@@ -83,9 +83,7 @@ fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
 /// Northern Virginia's. Other hosts name none.
 fn region_in_host(host: &str) -> Option<&str> {
     let host = cut(host, b':').map_or(host, |(host, _)| host);
-    if cut(host, b'.').is_none() {
-        return None;
-    }
+    cut(host, b'.')?;
     let mut labels = host.split('.');
     let mut next = || labels.next();
     match [next(), next(), next(), next()] {
