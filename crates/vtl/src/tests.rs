@@ -104,7 +104,7 @@ fn templates_make_what_velocity_makes() {
         // strings
         (
             "#set($s='a,b,,c,,')$s.split(',').size() $s.length() $s.substring(2) $s.substring(0,1)",
-            "46 b,b,,c,, a",
+            "4 8 b,,c,, a",
         ),
         (
             "$doc.name.replaceAll('(n)+', '<$1>') $doc.name.replace('n','') $doc.name.toUpperCase()",
