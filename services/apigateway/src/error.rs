@@ -104,7 +104,7 @@ impl From<GatewayError> for Fault {
 
 /// What API v2 says of something that is not there.
 ///
-/// Recorded: the sentence, with its missing full stop.
+/// Chosen: the sentence, with its missing full stop.
 pub fn no_such(kind: &str, id: &str) -> GatewayError {
     let message = format!("Invalid {kind} identifier specified {id}");
     let members = v2::NotFoundException { message: None, resource_type: None };

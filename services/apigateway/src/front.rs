@@ -122,7 +122,7 @@ pub async fn answer(request: DataRequest) -> Response {
             Kind::Http => http_api::execute::answer(request, target).await,
             Kind::WebSocket => websocket::serve::answer(request, target).await,
         },
-        // Recorded: what AWS says of an API that does not exist.
+        // Chosen: what AWS says of an API that does not exist.
         Ok(None) => message(StatusCode::FORBIDDEN, Some("ForbiddenException"), "Forbidden"),
         Err(error) => {
             tracing::error!(%error, "an API's address cannot be looked up");

@@ -1,6 +1,6 @@
 //! `CreateDomainName` and its sisters, `CreateApiMapping` and its sisters.
 //!
-//! Source: Developer Guide, "Custom domain name for HTTP APIs in API Gateway"; API Reference, "DomainNames", "ApiMappings". Recorded:
+//! Source: Developer Guide, "Custom domain name for HTTP APIs in API Gateway"; API Reference, "DomainNames", "ApiMappings". Chosen:
 //! the sentences, from AWS's answers in public test recordings of its clients.
 
 use pileus_api_apigatewayv2 as api;
