@@ -3,6 +3,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Several environments may merge the same layers at once: each has a folder of its own until one of them is the whole.
+static PARTS: AtomicU64 = AtomicU64::new(0);
 
 /// One layer is used as it lies; several are merged by hard links (copies where the file system is another) under `dir`.
 pub fn merged(dir: &Path, layers: &[PathBuf]) -> io::Result<Option<PathBuf>> {
@@ -21,15 +25,18 @@ pub fn merged(dir: &Path, layers: &[PathBuf]) -> io::Result<Option<PathBuf>> {
     if whole.exists() {
         return Ok(Some(whole));
     }
-    let part = dir.join(format!("{name:016x}.part-{}", std::process::id()));
+    let number = PARTS.fetch_add(1, Ordering::Relaxed);
+    let part = dir.join(format!("{name:016x}.part-{}-{number}", std::process::id()));
     let _ = fs::remove_dir_all(&part);
-    for layer in layers {
-        lay(layer, &part)?;
-    }
-    match fs::rename(&part, &whole) {
+    let laid = layers.iter().try_for_each(|layer| lay(layer, &part));
+    match laid.and_then(|()| fs::rename(&part, &whole)) {
         // Somebody else was quicker with the same layers.
         Err(_) if whole.exists() => fs::remove_dir_all(&part)?,
-        other => other?,
+        Err(error) => {
+            let _ = fs::remove_dir_all(&part);
+            return Err(error);
+        }
+        Ok(()) => {}
     }
     Ok(Some(whole))
 }
@@ -85,5 +92,28 @@ mod tests {
             ["new", "kept", "now a folder"]
         );
         assert_eq!(fs::read_to_string(first.join("python/x.py")).unwrap(), "old");
+    }
+
+    #[test]
+    fn of_many_who_merge_the_same_layers_none_disturbs_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let layers: Vec<PathBuf> = ["a", "b"]
+            .map(|name| {
+                let layer = dir.path().join(name);
+                fs::create_dir(&layer).unwrap();
+                (0..200).for_each(|at| fs::write(layer.join(format!("{name}{at}")), "").unwrap());
+                layer
+            })
+            .into();
+        let out = dir.path().join("out");
+        fs::create_dir(&out).unwrap();
+        std::thread::scope(|scope| {
+            let merging: Vec<_> = (0..8).map(|_| scope.spawn(|| merged(&out, &layers).unwrap())).collect();
+            for one in merging {
+                let whole = one.join().unwrap().unwrap();
+                assert_eq!(fs::read_dir(whole).unwrap().count(), 400);
+            }
+        });
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "only the whole is left");
     }
 }

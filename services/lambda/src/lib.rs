@@ -10,6 +10,7 @@
 //! | `function/runtimes.rs`        | which runtimes there are: pure                                                      |
 //! | `function/zip.rs`             | zip archives: pure, and unpacking                                                   |
 //! | `function/code.rs`            | packages as blobs, and unpacked                                                     |
+//! | `function/unpack.rs`          | folders of packages: each made once, whole or not at all                            |
 //! | `version.rs`                  | `PublishVersion`, `ListVersionsByFunction`                                          |
 //! | `alias.rs`                    | `CreateAlias` and its sisters                                                       |
 //! | `layer.rs`, `layer/permission.rs` | layers, their versions and permissions                                          |

@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::concurrency::admission::Admission;
 use crate::error::LambdaError;
+use crate::function::unpack::Folders;
 use crate::function::{Config, FunctionRow, code, image};
 use crate::logs::{Shipper, Sink};
 use crate::metrics::Metrics;
@@ -54,6 +55,7 @@ pub struct Lambda {
     engine: OnceCell<Engine>,
     /// By the function's own id, version and revision.
     specs: Mutex<HashMap<(String, String, String), Arc<FunctionSpec>>>,
+    folders: Folders,
     /// By revision.
     policies: Mutex<HashMap<String, Arc<Policy>>>,
     pub admission: Admission,
@@ -160,12 +162,12 @@ impl Lambda {
         let root = tokio::fs::canonicalize(&root).await.map_err(|error| internal(error.to_string()))?;
         let blobs = code::blobs(cx);
         let code_dir = match &config.image {
-            Some(image) => image::unpacked(&blobs, &root, image).await?,
-            None => code::unpacked(&blobs, &root, &config.code).await?,
+            Some(image) => image::unpacked(&self.folders, &blobs, &root, image).await?,
+            None => code::unpacked(&self.folders, &blobs, &root, &config.code).await?,
         };
         let mut layer_dirs = Vec::with_capacity(config.layers.len());
         for layer in &config.layers {
-            layer_dirs.push(code::unpacked(&blobs, &root, &layer.code).await?);
+            layer_dirs.push(code::unpacked(&self.folders, &blobs, &root, &layer.code).await?);
         }
         let program = program(config)?;
         let role: Arc<str> = config.role.as_str().into();

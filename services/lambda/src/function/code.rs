@@ -11,6 +11,7 @@ use pileus_blobs::{Blob, BlobError, BlobId, Blobs};
 use pileus_platform::{Cx, Fault, Platform};
 use pileus_store::{Store, Txn};
 
+use super::unpack::Folders;
 use super::{Code, Config, zip};
 use crate::error::LambdaError;
 use crate::keys::{CODE, Nothing};
@@ -163,31 +164,21 @@ pub fn release_all(txn: &Txn, config: &Config, owner: &str) {
 }
 
 /// The folder of a package on this node; unpacked now if it was not before. Whoever else wants it waits.
-pub async fn unpacked(blobs: &Blobs, root: &Path, code: &Code) -> Result<PathBuf, LambdaError> {
+pub async fn unpacked(
+    folders: &Folders,
+    blobs: &Blobs,
+    root: &Path,
+    code: &Code,
+) -> Result<PathBuf, LambdaError> {
     let folder = root.join(hex::encode(code.blob.sha256));
-    if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
-        return Ok(folder);
-    }
-    let bytes = blobs.read(&code.blob, MAX_UNZIPPED).await.map_err(unavailable)?;
-    let (to, half) = (folder.clone(), root.join(format!("{}.new", code.blob.id.name())));
-    let work = move || {
-        // A folder with its name is whole: it is renamed after the last file.
-        if to.exists() {
-            return Ok(());
-        }
-        let _ = std::fs::remove_dir_all(&half);
-        zip::unpack(&bytes, &half)?;
-        match std::fs::rename(&half, &to) {
-            Err(error) if !to.exists() => Err(error),
-            _ => {
-                let _ = std::fs::remove_dir_all(&half);
-                Ok(())
-            }
-        }
+    let (blobs, blob) = (blobs.clone(), code.blob.clone());
+    let fill = |to: PathBuf| async move {
+        let bytes = blobs.read(&blob, MAX_UNZIPPED).await.map_err(unavailable)?;
+        let done = tokio::task::spawn_blocking(move || zip::unpack(&bytes, &to)).await;
+        done.map_err(|error| LambdaError::Internal(format!("unpacking ended early: {error}")))?
+            .map_err(|error| LambdaError::Internal(format!("a package cannot be unpacked: {error}")))
     };
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| LambdaError::Internal(format!("unpacking ended early: {error}")))?
-        .map_err(|error| LambdaError::Internal(format!("a package cannot be unpacked: {error}")))?;
+    folders.make(&folder, fill).await?;
     Ok(folder)
 }
 

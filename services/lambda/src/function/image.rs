@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::Code;
 use super::code::blobs;
+use super::unpack::{Folders, beside, remove};
 use crate::error::LambdaError;
 use crate::state::Lambda;
 
@@ -294,36 +295,42 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The root of an image on this node; unpacked now if it was not before.
-pub async fn unpacked(store: &Blobs, root: &Path, image: &Image) -> Result<PathBuf, LambdaError> {
+pub async fn unpacked(
+    folders: &Folders,
+    store: &Blobs,
+    root: &Path,
+    image: &Image,
+) -> Result<PathBuf, LambdaError> {
     let name = image.digest.trim_start_matches("sha256:");
     let folder = root.join(format!("image-{name}"));
-    if tokio::fs::try_exists(&folder).await.unwrap_or(false) {
-        return Ok(folder);
-    }
-    let half = root.join(format!("image-{name}.{:016x}", rand_suffix(image)));
-    let _ = tokio::fs::remove_dir_all(&half).await;
-    let internal = |error: &dyn std::fmt::Display| {
-        LambdaError::Internal(format!("an image cannot be unpacked: {error}"))
+    let (store, layers) = (store.clone(), image.layers.clone());
+    let fill = |to: PathBuf| async move {
+        // A layer that is not a file of this machine yet.
+        let fetched = beside(&to, ".layer");
+        let laid = lay_all(&store, &layers, &to, &fetched).await;
+        let _ = tokio::fs::remove_file(&fetched).await;
+        laid
     };
-    for layer in &image.layers {
-        let file = match store.local_path(&layer.id) {
-            Some(path) => path,
-            None => fetch(store, layer, &half.with_extension("layer")).await?,
-        };
-        let to = half.clone();
-        let done = tokio::task::spawn_blocking(move || lay(fs::File::open(&file)?, &to)).await;
-        done.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
-    }
-    let (from, to) = (half.clone(), folder.clone());
-    let done = tokio::task::spawn_blocking(move || finish(&from, &to)).await;
-    let _ = tokio::fs::remove_file(half.with_extension("layer")).await;
-    done.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+    folders.make(&folder, fill).await?;
     Ok(folder)
 }
 
-/// Two nodes of one machine unpack beside each other.
-fn rand_suffix(image: &Image) -> u64 {
-    u64::from(std::process::id()) << 32 | image.layers.len() as u64
+async fn lay_all(store: &Blobs, layers: &[Blob], to: &Path, fetched: &Path) -> Result<(), LambdaError> {
+    let internal = |error: &dyn std::fmt::Display| {
+        LambdaError::Internal(format!("an image cannot be unpacked: {error}"))
+    };
+    for layer in layers {
+        let file = match store.local_path(&layer.id) {
+            Some(path) => path,
+            None => fetch(store, layer, fetched).await?,
+        };
+        let to = to.to_owned();
+        let done = tokio::task::spawn_blocking(move || lay(fs::File::open(&file)?, &to)).await;
+        done.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+    }
+    let to = to.to_owned();
+    let done = tokio::task::spawn_blocking(move || finish(&to)).await;
+    done.map_err(|error| internal(&error))?.map_err(|error| internal(&error))
 }
 
 async fn fetch(store: &Blobs, layer: &Blob, to: &Path) -> Result<PathBuf, LambdaError> {
@@ -463,14 +470,6 @@ fn resolve(root: &Path, path: &Path) -> Option<PathBuf> {
     Some(root.join(at))
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(there) if there.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(_) => Ok(()),
-    }
-}
-
 fn empty(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         remove(&entry.path())?;
@@ -478,29 +477,26 @@ fn empty(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes sure of the places that a sandbox mounts over, and gives the root its name.
-fn finish(half: &Path, whole: &Path) -> io::Result<()> {
+/// Makes sure of the places that a sandbox mounts over.
+fn finish(root: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::create_dir_all(half)?;
-    fs::set_permissions(half, fs::Permissions::from_mode(0o755))?;
+    fs::create_dir_all(root)?;
+    fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
     for folder in ["proc", "dev", "tmp", "etc"] {
-        let place = half.join(folder);
+        let place = root.join(folder);
         if !fs::symlink_metadata(&place).is_ok_and(|there| there.is_dir()) {
             remove(&place)?;
             fs::create_dir_all(&place)?;
         }
     }
     for file in ["etc/resolv.conf", "etc/hosts"] {
-        let place = half.join(file);
+        let place = root.join(file);
         if !fs::symlink_metadata(&place).is_ok_and(|there| there.is_file()) {
             remove(&place)?;
             fs::write(&place, "")?;
         }
     }
-    match fs::rename(half, whole) {
-        Err(_) if whole.exists() => fs::remove_dir_all(half),
-        other => other,
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -571,8 +567,8 @@ mod tests {
         assert!(has("a/four"), "through a link inside");
         assert_eq!(fs::read_dir(&outside).expect("there").count(), 0, "a link that leads out leads nowhere");
         assert!(!dir.path().join("up").exists());
-        finish(&root, &dir.path().join("whole")).expect("done");
-        assert!(dir.path().join("whole/etc/resolv.conf").is_file() && dir.path().join("whole/proc").is_dir());
+        finish(&root).expect("done");
+        assert!(has("etc/resolv.conf") && root.join("proc").is_dir());
     }
 
     #[test]
