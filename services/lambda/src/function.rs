@@ -6,6 +6,7 @@ pub mod image;
 pub mod read;
 pub mod runtimes;
 pub mod settings;
+pub mod unpack;
 pub mod update;
 pub mod zip;
 
@@ -109,10 +110,11 @@ impl Config {
         }
     }
 
-    /// Every blob that the code consists of.
+    /// Every blob that the code consists of. A layer's goes on being used when its version is deleted.
     pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
-        let layers = self.image.iter().flat_map(|image| &image.layers);
-        std::iter::once(&self.code.blob).chain(layers)
+        let of_image = self.image.iter().flat_map(|image| &image.layers);
+        let layers = self.layers.iter().map(|layer| &layer.code.blob);
+        std::iter::once(&self.code.blob).chain(of_image).chain(layers)
     }
 
     /// Whether this version's environments are initialised ahead of their invocations (SnapStart). `$LATEST` never is.

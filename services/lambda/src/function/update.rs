@@ -133,7 +133,10 @@ pub async fn update_function_configuration(
         .transact(|txn| async move {
             let mut row = FunctionRow::load(&txn, name).await?;
             check_revision(&row.latest, changes.input.revision_id.as_deref())?;
+            let owner = format!("{}:{LATEST}", row.id);
+            code::release_all(&txn, &row.latest, &owner);
             changes.apply(&mut row.latest, name)?;
+            code::hold_all(&txn, &row.latest, &owner)?;
             row.latest.modified = cx.now();
             row.touch(cx);
             row.put(&txn, name)?;
