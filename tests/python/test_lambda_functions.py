@@ -138,6 +138,8 @@ def test_versions_stay_as_they_were_published(functions):
     assert wrong[0] == "InvalidParameterValueException" and sha in wrong[1]
     assert refused(lambda_.publish_version, FunctionName=name, RevisionId=first["RevisionId"])[0] == "PreconditionFailedException"
     assert lambda_.publish_version(FunctionName=name)["Version"] == "2"
+    lambda_.update_function_code(FunctionName=name, ZipFile=package("x = 1"))
+    assert lambda_.publish_version(FunctionName=name)["Version"] == "2", "the same code again"
     assert lambda_.get_function(FunctionName=f"{name}:1")["Configuration"]["CodeSha256"] == first["CodeSha256"]
     listed = lambda_.list_versions_by_function(FunctionName=name)["Versions"]
     assert [version["Version"] for version in listed] == ["$LATEST", "1", "2"]

@@ -9,6 +9,7 @@ use pileus_platform::Cx;
 use pileus_store::{Reader, Txn};
 
 use crate::error::LambdaError;
+use crate::function::image::Image;
 use crate::function::{Config, FunctionRow, VersionRow, code, show};
 use crate::keys::VERSIONS;
 use crate::name::{FunctionName, LATEST};
@@ -96,15 +97,18 @@ pub async fn publish(
     Ok(number)
 }
 
-/// Whether publishing would make nothing new: what tells versions apart but not what they do is left out.
+/// Whether publishing would make nothing new: what tells versions apart but not what they do is left out, and the same package
+/// uploaded again is the same code.
 fn is_same(published: &Config, latest: &Config) -> bool {
     let bare = |config: &Config| Config {
         revision: String::new(),
         description: String::new(),
         modified: Timestamp::EPOCH,
+        code: latest.code.clone(),
+        image: config.image.clone().map(|image| Image { layers: Vec::new(), ..image }),
         ..config.clone()
     };
-    bare(published) == bare(latest)
+    published.sha256() == latest.sha256() && bare(published) == bare(latest)
 }
 
 /// Every published version, oldest first.
