@@ -2,6 +2,7 @@
 
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -18,10 +19,11 @@ def build(out: pathlib.Path, python: str = "3.12", machine: str = "") -> pathlib
     if archive.exists() and mark.exists() and mark.read_text() == tag:
         return archive
     target = out / "layer" / "python"
+    shutil.rmtree(target, ignore_errors=True)
     wheels = "manylinux2014_aarch64" if machine == "arm64" else "manylinux2014_x86_64"
     subprocess.run(
         [
-            sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade",
+            sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
             "--target", str(target), "--only-binary", ":all:", "--implementation", "cp",
             "--python-version", python, "--platform", wheels, *PACKAGES,
         ],

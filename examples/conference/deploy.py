@@ -4,6 +4,8 @@ Works against AWS and against anything that speaks its protocols: `AWS_ENDPOINT_
 """
 
 import argparse
+import base64
+import hashlib
 import io
 import json
 import mimetypes
@@ -160,9 +162,15 @@ class Application:
         )
 
     def make_layer(self):
+        functions, name = self.client("lambda"), f"{self.prefix}-badge-libraries"
         archive = build_layer.build(self.build, self.python).read_bytes()
-        published = self.client("lambda").publish_layer_version(
-            LayerName=f"{self.prefix}-badge-libraries",
+        digest = base64.b64encode(hashlib.sha256(archive).digest()).decode()
+        for newest in functions.list_layer_versions(LayerName=name, MaxItems=1)["LayerVersions"]:
+            content = functions.get_layer_version(LayerName=name, VersionNumber=newest["Version"])["Content"]
+            if content["CodeSha256"] == digest:
+                return newest["LayerVersionArn"]
+        published = functions.publish_layer_version(
+            LayerName=name,
             Content={"ZipFile": archive},
             CompatibleRuntimes=[f"python{self.python}"],
         )
@@ -243,9 +251,11 @@ class Application:
 
     def make_api(self):
         gateway, name = self.client("apigateway"), f"{self.prefix}-api"
-        found = [api for api in gateway.get_rest_apis(limit=500)["items"] if api["name"] == name]
-        if found:
-            return found[0]["id"]
+        for found in [api for api in gateway.get_rest_apis(limit=500)["items"] if api["name"] == name]:
+            # The stage comes last: without one, whoever made it was interrupted.
+            if any(stage["stageName"] == STAGE for stage in gateway.get_stages(restApiId=found["id"])["item"]):
+                return found["id"]
+            gateway.delete_rest_api(restApiId=found["id"])
         api = gateway.create_rest_api(name=name, endpointConfiguration={"types": ["REGIONAL"]})["id"]
         (root,) = [resource["id"] for resource in gateway.get_resources(restApiId=api)["items"] if resource["path"] == "/"]
         resource = gateway.create_resource(restApiId=api, parentId=root, pathPart="conference")["id"]
@@ -291,6 +301,9 @@ class Application:
             missing_is_fine(lambda: functions.delete_function(FunctionName=f"{self.prefix}-{name}"))
             missing_is_fine(lambda: iam.delete_role_policy(RoleName=f"{self.prefix}-{name}", PolicyName="what-it-needs"))
             missing_is_fine(lambda: iam.delete_role(RoleName=f"{self.prefix}-{name}"))
+        layer = f"{self.prefix}-badge-libraries"
+        for version in functions.list_layer_versions(LayerName=layer)["LayerVersions"]:
+            functions.delete_layer_version(LayerName=layer, VersionNumber=version["Version"])
         missing_is_fine(lambda: self.client("dynamodb").delete_table(TableName=self.table))
         missing_is_fine(lambda: self.empty(s3))
         missing_is_fine(lambda: s3.delete_bucket(Bucket=self.bucket))
