@@ -1,11 +1,12 @@
 """Static websites, and browsers of other origins."""
 
 import json
-import shutil
 import subprocess
 
 import pytest
 import requests
+
+import browser
 
 
 @pytest.fixture
@@ -150,10 +151,7 @@ def test_other_origins_ask_and_are_answered(node, s3, name):
     assert "Access-Control-Allow-Origin" not in requests.get(signed, timeout=10).headers
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(not BROWSER, reason="there is no Chromium")
+@browser.needs_chromium
 def test_a_browser_sees_the_site(node, s3, site, tmp_path):
     bucket, _ = site
     s3.put_bucket_website(
@@ -170,7 +168,7 @@ def test_a_browser_sees_the_site(node, s3, site, tmp_path):
 
     def seen(path):
         url = f"http://{bucket}.s3-website.localhost:{node.port}{path}"
-        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000", "--dump-dom", url]
+        command = browser.command(tmp_path, "--virtual-time-budget=5000", "--dump-dom", url)
         return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
 
     assert "seen rgb(1, 2, 3)" in seen("/")
