@@ -1,6 +1,9 @@
 //! A connection that costs next to nothing, so that a load measures the server and leaves it the machine: requests are
 //! bytes made beforehand, answers are read just far enough to find their end.
 
+use std::ops::Range;
+
+use bytes::Buf;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -11,6 +14,8 @@ pub struct Wire {
 
 /// Longest head or body of an answer: far above what any load gets.
 const MAX_ANSWER: usize = 4 << 20;
+/// What is read at a time of a body that is thrown away.
+const DISCARDED: usize = 256 << 10;
 
 impl Wire {
     pub async fn connect(port: u16) -> Result<Wire, String> {
@@ -25,16 +30,7 @@ impl Wire {
     /// Any status but 200, or an answer without `Content-Length`.
     pub async fn send(&mut self, request: &[u8]) -> Result<&[u8], String> {
         self.stream.write_all(request).await.map_err(|error| error.to_string())?;
-        self.buffer.clear();
-        let (is_success, body) = loop {
-            self.read_more().await?;
-            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                break (
-                    status(&self.buffer) == Some(b"200"),
-                    end + 4..end + 4 + length(&self.buffer[..end])?,
-                );
-            }
-        };
+        let (is_success, body) = self.read_head().await?;
         while self.buffer.len() < body.end {
             self.read_more().await?;
         }
@@ -42,6 +38,41 @@ impl Wire {
             Ok(&self.buffer[body])
         } else {
             Err(String::from_utf8_lossy(&self.buffer).into_owned())
+        }
+    }
+
+    /// Sends a head and a body, and throws the body of the answer away as it comes. How long that was.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub async fn exchange(&mut self, head: &[u8], body: &[u8]) -> Result<usize, String> {
+        self.stream.write_all_buf(&mut Buf::chain(head, body)).await.map_err(|error| error.to_string())?;
+        let (is_success, body) = self.read_head().await?;
+        if !is_success {
+            while self.buffer.len() < body.end {
+                self.read_more().await?;
+            }
+            return Err(String::from_utf8_lossy(&self.buffer).into_owned());
+        }
+        let mut left = body.end.saturating_sub(self.buffer.len());
+        while left > 0 {
+            self.buffer.clear();
+            self.buffer.reserve(DISCARDED.min(left));
+            self.read_more().await?;
+            left = left.saturating_sub(self.buffer.len());
+        }
+        Ok(body.len())
+    }
+
+    /// Reads until the head is there: whether its status is 200, and where the body lies.
+    async fn read_head(&mut self) -> Result<(bool, Range<usize>), String> {
+        self.buffer.clear();
+        loop {
+            self.read_more().await?;
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                let body = end + 4..end + 4 + length(&self.buffer[..end])?;
+                return Ok((status(&self.buffer) == Some(b"200"), body));
+            }
         }
     }
 
