@@ -187,12 +187,7 @@ pub fn request(parameters: &BTreeMap<String, String>, source: &Source<'_>, out: 
         } else if let Some(name) = target.strip_prefix("header.") {
             change_header(&mut out.headers, operation, name, given);
         } else if let Some(name) = target.strip_prefix("querystring.") {
-            if operation != "append" {
-                out.query.retain(|(key, _)| key != name);
-            }
-            if let Some(given) = given {
-                out.query.push((name.to_owned(), given));
-            }
+            change_query(&mut out.query, operation, name, given);
         }
     }
 }
@@ -231,6 +226,26 @@ fn change_header(headers: &mut HeaderMap, operation: &str, name: &str, given: Op
         ("remove", _) => {
             headers.remove(name);
         }
+        _ => {}
+    }
+}
+
+/// What is overwritten keeps its place.
+fn change_query(query: &mut Vec<(String, String)>, operation: &str, name: &str, given: Option<String>) {
+    match (operation, given) {
+        ("append", Some(given)) => query.push((name.to_owned(), given)),
+        ("overwrite", Some(given)) => match query.iter().position(|(key, _)| key == name) {
+            Some(at) => {
+                query[at].1 = given;
+                let mut index = 0;
+                query.retain(|(key, _)| {
+                    index += 1;
+                    index <= at + 1 || key != name
+                });
+            }
+            None => query.push((name.to_owned(), given)),
+        },
+        ("remove", _) => query.retain(|(key, _)| key != name),
         _ => {}
     }
 }
@@ -327,6 +342,24 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(at_path(&body, path).cloned(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_overwritten_in_a_query_keeps_its_place() {
+        let pairs = |text: &str| super::super::context::query_pairs(text).collect::<Vec<_>>();
+        let cases = [
+            ("overwrite", Some("x"), "a=1&q=2&b=3&q=4", "a=1&q=x&b=3"),
+            ("overwrite", Some("x"), "a=1", "a=1&q=x"),
+            ("overwrite", None, "a=1&q=2", "a=1&q=2"),
+            ("append", Some("x"), "q=2&b=3", "q=2&b=3&q=x"),
+            ("append", None, "q=2", "q=2"),
+            ("remove", None, "q=1&a=1&q=2", "a=1"),
+        ];
+        for (operation, given, before, after) in cases {
+            let mut query = pairs(before);
+            change_query(&mut query, operation, "q", given.map(str::to_owned));
+            assert_eq!(query, pairs(after), "{operation} {before}");
         }
     }
 
