@@ -219,6 +219,19 @@ def test_connections_end_by_their_limits(sockets, node):
     assert code(lambda client: node.advance(601)) == 1001
 
 
+def test_a_busy_connection_ends_after_two_hours(sockets, node):
+    api = sockets.create()
+    sockets.v2.create_route(ApiId=api, RouteKey="unused")
+    sockets.stage(api, "dev")
+    client = sockets.connect(api)
+    for _ in range(12):
+        node.advance(595)
+        assert sockets.ids(client), "it is never idle for ten minutes"
+    node.advance(61)
+    opcode, data = client.recv_data()
+    assert (opcode, int.from_bytes(data[:2], "big")) == (websocket.ABNF.OPCODE_CLOSE, 1001)
+
+
 def test_who_has_no_permission_makes_no_parts(sockets, denied):
     api, without = sockets.create(), denied("apigatewayv2")
     integration = sockets.v2.create_integration(ApiId=api, IntegrationType="MOCK")["IntegrationId"]

@@ -13,6 +13,7 @@ use pileus_core::{BoxFuture, Timestamp};
 use pileus_platform::{Caller, Cx, Duplex, Platform, Upgrade};
 use pileus_store::StoreError;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
@@ -36,8 +37,10 @@ const LONGEST_FRAME: usize = 32 << 10;
 const AT_A_TIME: usize = 16;
 /// Messages to a client that wait; whoever has more to say waits too.
 const WAITING: usize = 16;
-/// How long a client may take to take a message, or to say goodbye.
+/// How long a client may take to take a message.
 const WRITE: Duration = Duration::from_secs(30);
+/// How long it may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// How old the time of the last message in the row may be.
 const ROW_AGE: Duration = Duration::from_secs(60);
 
@@ -130,11 +133,7 @@ impl Session {
                 Next::Closed(code, reason) => return (code, reason),
                 Next::Close(frame) => {
                     let (code, reason) = (u16::from(frame.code), frame.reason.to_string());
-                    let goodbye = async {
-                        let _ = socket.close(Some(frame)).await;
-                        while let Some(Ok(_)) = socket.next().await {}
-                    };
-                    let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
+                    let _ = tokio::time::timeout(GOODBYE, goodbye(&mut socket, frame)).await;
                     return (code, reason);
                 }
             }
@@ -209,6 +208,22 @@ impl Session {
         }
         disconnect(self.cx.platform(), &self.id, &self.row, closed).await;
     }
+}
+
+/// Says why the connection ends, and waits until the client knows.
+async fn goodbye(socket: &mut Socket, frame: CloseFrame) {
+    let _ = socket.close(Some(frame)).await;
+    while let Some(Ok(message)) = socket.next().await {
+        if message.is_close() {
+            return;
+        }
+    }
+    // After a frame that was not read to its end there is no next one. What the client still sends must be taken all the same:
+    // a connection that is dropped with something unread is reset, and the client may never see the reason.
+    let stream = socket.get_mut();
+    let _ = stream.shutdown().await;
+    let mut rest = vec![0; 4 << 10];
+    while let Ok(1..) = stream.read(&mut rest).await {}
 }
 
 async fn send(socket: &mut Socket, message: Message) -> Next {
