@@ -1,4 +1,4 @@
-"""An OpenID Connect provider on this machine: HTTPS with a certificate of its own, keys, and the tokens that they sign."""
+"""An OpenID Connect provider on this machine: HTTPS with a certificate of its own (or without), keys, and tokens that they sign."""
 
 import base64
 import datetime
@@ -86,7 +86,7 @@ def self_signed():
 class Issuer:
     """Runs until `stop()`. `keys` are those that it shows; `asked` counts how often."""
 
-    def __init__(self, directory, *keys):
+    def __init__(self, directory, *keys, secure=True):
         self.keys = list(keys)
         self.asked = 0
         self.is_broken = False
@@ -108,11 +108,12 @@ class Issuer:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        if secure:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(path)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.host = f"localhost:{self.server.server_address[1]}"
-        self.url = f"https://{self.host}"
+        self.url = f"{'https' if secure else 'http'}://{self.host}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def document(self, path):

@@ -7,6 +7,7 @@ use pileus_api_apigatewayv2 as api;
 use pileus_platform::Cx;
 use pileus_wire::value::Unit;
 
+use super::jwt::is_issuer;
 use super::keys::Part;
 use super::parts::{Opened, changed, list, load, open, page, room_for};
 use super::rows::{AuthorizerRow, Kept, RouteRow, StageRow, show, take};
@@ -34,7 +35,7 @@ pub fn check(opened: &Opened, row: &mut AuthorizerRow) -> Result<(), GatewayErro
         Some("JWT") if is_http => {
             let jwt = row.jwt_configuration.as_ref();
             let issuer = jwt.and_then(|jwt| jwt.issuer.as_deref()).unwrap_or_default();
-            if !issuer.starts_with("https://") {
+            if !is_issuer(issuer) {
                 return Err(GatewayError::bad(format!(
                     "Caught exception when connecting to {issuer}/.well-known/openid-configuration for issuer {issuer}. Please try again later. Error: Invalid issuer: {issuer}. Issuer must have a valid URL"
                 )));
