@@ -247,7 +247,8 @@ def test_domains_and_documentation(rest):
     name = f"{rest.name('d')}.example.test"
     made = gw.create_domain_name(domainName=name, regionalCertificateArn="arn:aws:acm:us-east-1:0:certificate/x", endpointConfiguration={"types": ["REGIONAL"]})
     assert made["regionalDomainName"].startswith("d-") and made["domainNameStatus"] == "AVAILABLE"
-    assert error_code(gw.create_domain_name, domainName=name) == "ConflictException"
+    again = dict(domainName=name, regionalCertificateArn="arn:aws:acm:us-east-1:0:certificate/x", endpointConfiguration={"types": ["REGIONAL"]})
+    assert refused(gw.create_domain_name, **again) == ("BadRequestException", "The domain name you provided already exists.")
     mapping = gw.create_base_path_mapping(domainName=name, basePath="v1", restApiId=api, stage="dev")
     assert mapping == {**mapping, "basePath": "v1", "restApiId": api, "stage": "dev"}
     assert error_code(gw.create_base_path_mapping, domainName=name, basePath="v1", restApiId=api) == "ConflictException"

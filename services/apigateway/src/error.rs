@@ -104,7 +104,8 @@ impl From<GatewayError> for Fault {
 
 /// What API v2 says of something that is not there.
 ///
-/// Chosen: the sentence, with its missing full stop.
+/// Source: "Console: Issue with API Gateway state management (part 2)" (anomalyco/sst 5059), which has the sentence for an API, named by
+/// account and id, without a full stop. Chosen: the same for everything else; no report of AWS's own words was found.
 pub fn no_such(kind: &str, id: &str) -> GatewayError {
     let message = format!("Invalid {kind} identifier specified {id}");
     let members = v2::NotFoundException { message: None, resource_type: None };

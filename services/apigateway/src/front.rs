@@ -122,7 +122,8 @@ pub async fn answer(request: DataRequest) -> Response {
             Kind::Http => http_api::execute::answer(request, target).await,
             Kind::WebSocket => websocket::serve::answer(request, target).await,
         },
-        // Chosen: what AWS says of an API that does not exist.
+        // Source: "How do I troubleshoot HTTP 403 errors from API Gateway?" (the header with this text). Chosen: for an API that does
+        // not exist too, as reports have it of hosts that no API or mapping has; there the name of such an API often does not resolve.
         Ok(None) => message(StatusCode::FORBIDDEN, Some("ForbiddenException"), "Forbidden"),
         Err(error) => {
             tracing::error!(%error, "an API's address cannot be looked up");

@@ -27,7 +27,7 @@ pub mod compiled;
 pub mod context;
 mod cors;
 mod deployment;
-mod domain_name;
+pub mod domain_name;
 mod event;
 pub mod execute;
 mod integration;

@@ -29,7 +29,7 @@ mod domain;
 pub mod execute;
 mod gateway_response;
 mod integration;
-mod keys;
+pub mod keys;
 mod method;
 mod model;
 mod openapi;

@@ -12,6 +12,7 @@ use super::keys::STAGES;
 use super::{api as rest_api, tags};
 use crate::domain::{DomainConfiguration, DomainRow, MappingRow, Names};
 use crate::error::GatewayError;
+use crate::http::domain_name::{domain_exists, no_domain};
 use crate::keys::{DOMAINS, DOMAINS_TOPIC, MAPPINGS};
 
 /// The whole domain, as paths of mappings are written.
@@ -21,8 +22,7 @@ async fn load(cx: &Cx, reader: &impl Reader, name: &str) -> Result<(String, Doma
     let name = name.to_ascii_lowercase();
     let found = DOMAINS.get(reader, &name).await?;
     let own = found.filter(|row| row.account == cx.account() && row.region == *cx.region());
-    let missing = || GatewayError::NotFound("Invalid domain name identifier specified".to_owned());
-    Ok((name, own.ok_or_else(missing)?))
+    Ok((name, own.ok_or_else(no_domain)?))
 }
 
 /// This node knows a change at once, others by the wake-up.
@@ -146,7 +146,7 @@ pub async fn create_domain_name(
     let domain = name.as_str();
     cx.transact(|txn| async move {
         if !DOMAINS.put_if_absent(&txn, &domain.to_owned(), row).await? {
-            return Err(GatewayError::Conflict("The domain name you provided already exists.".to_owned()));
+            return Err(domain_exists());
         }
         txn.notify(DOMAINS_TOPIC);
         Ok(())
