@@ -1,7 +1,10 @@
 """HTTP APIs: their control plane, and real requests to them."""
 
+import http.client
 import http.server
 import json
+import socket
+import ssl
 import threading
 
 import pytest
@@ -283,10 +286,13 @@ def handler(event, context):
     return {"isAuthorized": token == "good", "context": {"who": token, "n": 1}}
 """
 POLICY = """
+calls = 0
 def handler(event, context):
+    global calls
+    calls += 1
     effect = "Allow" if event["headers"].get("authorization") == "good" else "Deny"
     statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": event["methodArn"]}
-    return {"principalId": "p", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}, "context": {"a": "b"}}
+    return {"principalId": "p", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}, "context": {"calls": calls}}
 """
 
 
@@ -322,8 +328,13 @@ def test_functions_decide_who_may_pass(apis):
         assert body is None or answer.json() == body
     simple = apis.call(api, "/simple", headers={"Authorization": "good"}).json()
     assert simple["requestContext"]["authorizer"] == {"lambda": {"who": "good", "n": 1}}
-    missing = {"ApiId": api, "Name": "x", "AuthorizerType": "REQUEST", "AuthorizerUri": apis.function(SIMPLE)}
-    assert refused(apis.v2.create_authorizer, **missing)[0] == "BadRequestException"
+    policy = [apis.call(api, "/policy", headers={"Authorization": "good"}).json() for _ in range(2)]
+    given = [answer["requestContext"]["authorizer"] for answer in policy]
+    assert given == [{"lambda": {"calls": 1}}] * 2, "an answer is remembered for its token"
+    without_format = {"ApiId": api, "Name": "x", "AuthorizerType": "REQUEST", "AuthorizerUri": apis.function(SIMPLE), **header}
+    assert refused(apis.v2.create_authorizer, **without_format)[0] == "BadRequestException"
+    too_long = {**without_format, "AuthorizerPayloadFormatVersion": "2.0", "AuthorizerResultTtlInSeconds": 3601}
+    assert refused(apis.v2.create_authorizer, **too_long)[0] == "BadRequestException"
 
 
 def test_limits_turn_requests_away(apis):
@@ -401,16 +412,47 @@ def test_custom_domains_lead_to_stages(apis, name):
     assert apis.call(api, "/dev/x").status_code == 404 and apis.call(api, "/x", host=domain).status_code == 200
     elsewhere = [{"CertificateArn": certificate.replace(REGION, "eu-west-1")}]
     refusals = [
-        (apis.v2.create_domain_name, {"DomainName": domain, "DomainNameConfigurations": [{"CertificateArn": certificate}]}, "ConflictException"),
+        (apis.v2.create_domain_name, {"DomainName": domain, "DomainNameConfigurations": [{"CertificateArn": certificate}]}, "BadRequestException"),
+        (apis.v2.create_domain_name, {"DomainName": "x." + domain, "DomainNameConfigurations": []}, "BadRequestException"),
         (apis.v2.create_domain_name, {"DomainName": "x." + domain, "DomainNameConfigurations": elsewhere}, "BadRequestException"),
         (apis.v2.create_api_mapping, {"DomainName": domain, "ApiId": api, "Stage": "none", "ApiMappingKey": "y"}, "BadRequestException"),
         (apis.v2.create_api_mapping, {"DomainName": domain, "ApiId": api, "Stage": "dev", "ApiMappingKey": "/y"}, "BadRequestException"),
+        (apis.v2.create_api_mapping, {"DomainName": domain, "ApiId": api, "Stage": "dev", "ApiMappingKey": "y~"}, "BadRequestException"),
+        (apis.v2.create_api_mapping, {"DomainName": domain, "ApiId": api, "Stage": "dev", "ApiMappingKey": ""}, "ConflictException"),
+        (apis.v2.create_api_mapping, {"DomainName": domain, "ApiId": "none", "Stage": "dev", "ApiMappingKey": "y"}, "NotFoundException"),
         (apis.v2.get_domain_name, {"DomainName": "none." + domain}, "NotFoundException"),
     ]
     for call, arguments, code in refusals:
         assert refused(call, **arguments)[0] == code, arguments
+    assert refused(apis.v2.get_domain_name, DomainName="none." + domain)[1] == "Invalid domain name identifier specified"
+    again = {"DomainName": domain, "DomainNameConfigurations": [{"CertificateArn": certificate}]}
+    assert refused(apis.v2.create_domain_name, **again)[1] == "The domain name you provided already exists."
     apis.v2.delete_domain_name(DomainName=domain)
     assert domain not in [item["DomainName"] for item in apis.v2.get_domain_names()["Items"]]
+
+
+def test_custom_domains_are_served_over_tls_by_their_own_names(apis, name):
+    domain = f"{name('api')}.example.test"
+    certificate = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/12345678-1234-1234-1234-123456789012"
+    apis.v2.create_domain_name(DomainName=domain, DomainNameConfigurations=[{"CertificateArn": certificate}])
+    api = apis.v2.create_api(Name="quick", ProtocolType="HTTP", Target=apis.function(INFERRED))["ApiId"]
+    apis.v2.create_api_mapping(DomainName=domain, ApiId=api, Stage="$default")
+    authority = requests.get(f"{apis.node.endpoint}/_pileus/ca", timeout=10).text
+    trusting = ssl.create_default_context(cadata=authority)
+
+    def get(host):
+        """Asks for the host by name, as a client does whose DNS leads to the node, and checks that the certificate is the host's."""
+        with socket.create_connection(("127.0.0.1", apis.node.port), timeout=20) as plain:
+            connection = http.client.HTTPConnection(host)
+            connection.sock = trusting.wrap_socket(plain, server_hostname=host)
+            connection.request("GET", "/x")
+            shown = connection.sock.getpeercert()["subjectAltName"]
+            answer = connection.getresponse()
+            return shown, answer.status, json.loads(answer.read())
+
+    assert get(domain) == ((("DNS", domain),), 200, {"hello": "/x"})
+    by_id = f"{api}.execute-api.{REGION}.amazonaws.com"
+    assert get(by_id) == ((("DNS", by_id),), 200, {"hello": "/x"})
 
 
 def test_parts_are_made_shown_listed_changed_and_deleted(apis):
