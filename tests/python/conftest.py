@@ -12,10 +12,7 @@ KNOWN_FAULTS = {
     "test_an_unsigned_request_is_refused_in_the_words_of_its_service": "S3 answers unsigned requests by policy now",
     "test_the_tables_name_is_a_variable": "conference: the function answers before its new configuration holds",
     "test_a_killed_node_loses_no_accepted_registration": "conference: not proved yet",
-    "test_backends_get_the_request_and_parameters_change_it": "HTTP APIs: parameters of requests",
-    "test_functions_decide_who_may_pass": "HTTP APIs: Lambda authorizers",
     "test_every_operation_is_understood_as_botocore_writes_it[s3-s3-]": "S3: answers of its own that the oracle does not know",
-    "test_connections_end_by_their_limits": "WebSocket APIs: limits of connections",
 }
 
 
