@@ -4,10 +4,12 @@
 
 #![allow(clippy::disallowed_methods)] // a benchmark measures real time
 
+mod apigateway;
 mod cluster;
 mod floor;
 mod functions;
 mod load;
+mod s3;
 mod wire;
 
 use std::path::Path;
@@ -35,7 +37,7 @@ pub struct Args {
     /// Measure this binary, instead of building one
     #[arg(long)]
     binary: Option<std::path::PathBuf>,
-    /// Only one load, and no verdicts: identity, send, cycle, wake, functions, cluster, deep (with --messages)
+    /// Only one load: identity, send, cycle, wake, functions, apigateway, s3, cluster, deep (with --messages)
     #[arg(long)]
     only: Option<String>,
     /// Nodes on a shared database, as `--only cluster`: an empty database's URL, or `postgres` to have a server started
@@ -79,16 +81,15 @@ async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
         let url = args.store.as_deref().filter(|store| *store != "postgres");
         return cluster::run(binary, dir, url, args.clients, seconds).await;
     }
+    if args.only.as_deref() == Some("s3") {
+        return s3::run(binary, dir, args.clients, seconds).await;
+    }
     if let Some(only) = &args.only {
         return one(args, binary, dir, only, seconds).await;
     }
     println!("{:<44} {:>12} {:>12} {:>10} {:>10}", "", "per second", "CPU us", "p50 ms", "p99 ms");
 
-    let port = process::free_port()?;
-    // Not by its path: the file may be built anew while this runs.
-    let mut command = std::process::Command::new("/proc/self/exe");
-    command.args(["bench", "--serve-floor", &port.to_string()]);
-    let floor = Process::start(command, port, "/").await?;
+    let floor = bare_hyper().await?;
     let bare = load::run(&floor, Scenario::CallerIdentity, args.clients, seconds).await?;
     bare.print("floor: bare hyper answer");
     drop(floor);
@@ -133,6 +134,15 @@ async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// The floor of requests, as a process of its own.
+async fn bare_hyper() -> Result<Process, String> {
+    let port = process::free_port()?;
+    // Not by its path: the file may be built anew while this runs.
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.args(["bench", "--serve-floor", &port.to_string()]);
+    Process::start(command, port, "/").await
+}
+
 async fn fresh(binary: &Path, dir: &Path, name: &str) -> Result<Process, String> {
     process::pileus(binary, &dir.join(name), "fjall", process::free_port()?).await
 }
@@ -159,6 +169,7 @@ async fn one(args: &Args, binary: &Path, dir: &Path, only: &str, seconds: Durati
         "send" => Scenario::SqsSend,
         "cycle" => Scenario::SqsCycle,
         "deep" => return deep(args, &node, seconds).await,
+        "apigateway" => return apigateway::run(&node, args.clients, seconds).await,
         "functions" => return functions::run(&node, dir, args.clients, seconds).await,
         "wake" => {
             println!("long-poll wake, p99: {:?}", load::long_poll_wake(&node, 200).await?);

@@ -28,12 +28,12 @@ const ROUNDS: usize = 30;
 const BURST: usize = 500;
 
 /// One kind of function, and what its cold start may take.
-struct Kind {
-    name: &'static str,
-    runtime: &'static str,
-    file: &'static str,
-    source: Vec<u8>,
-    limit_ms: f64,
+pub struct Kind {
+    pub name: &'static str,
+    pub runtime: &'static str,
+    pub file: &'static str,
+    pub source: Vec<u8>,
+    pub limit_ms: f64,
 }
 
 pub async fn run(node: &Process, dir: &Path, clients: usize, time: Duration) -> Result<(), String> {
@@ -55,7 +55,7 @@ pub async fn run(node: &Process, dir: &Path, clients: usize, time: Duration) -> 
     burst(node, &role).await
 }
 
-async fn role(node: &Process) -> Result<String, String> {
+pub async fn role(node: &Process) -> Result<String, String> {
     let mut client = Client::connect(node.port).await?;
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
     let trust: String = trust.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -81,7 +81,7 @@ fn compiled(dir: &Path) -> Option<Vec<u8>> {
     if status.success() { std::fs::read(&program).ok() } else { None }
 }
 
-async fn create(node: &Process, role: &str, name: &str, kind: &Kind) -> Result<(), String> {
+pub async fn create(node: &Process, role: &str, name: &str, kind: &Kind) -> Result<(), String> {
     let zip = base64::engine::general_purpose::STANDARD.encode(zipped(kind.file, &kind.source)?);
     let body = json!({
         "FunctionName": name, "Runtime": kind.runtime, "Handler": "app.handler", "Role": role, "MemorySize": 1_769,
@@ -89,7 +89,8 @@ async fn create(node: &Process, role: &str, name: &str, kind: &Kind) -> Result<(
     });
     let (path, body) = ("/2015-03-31/functions", Bytes::from(body.to_string()));
     let mut client = Client::connect(node.port).await?;
-    let answer = client.send("POST", path, signed(node.port, path, &body)?, body).await?;
+    let headers = signed(node.port, "lambda", "POST", path, &body)?;
+    let answer = client.send("POST", path, headers, body).await?;
     if answer.status == 201 { Ok(()) } else { Err(answer.text()) }
 }
 
@@ -123,24 +124,25 @@ fn zipped(name: &str, data: &[u8]) -> Result<Vec<u8>, String> {
     Ok(all)
 }
 
-fn signed(port: u16, path: &str, body: &[u8]) -> Result<HeaderMap, String> {
+/// The headers of a JSON request to a service that knows operations by their paths.
+pub fn signed(port: u16, service: &str, method: &str, path: &str, body: &[u8]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     let host = HeaderValue::from_str(&format!("127.0.0.1:{port}")).map_err(|error| error.to_string())?;
     headers.insert("host", host);
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     let credentials = Credentials { access_key: "test", secret_key: "test", session_token: None };
     let now = Timestamp::EPOCH + SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    let signing =
-        Signing::new(credentials, "us-east-1", "lambda", now).payload(PayloadMode::Sha256(sha256_hex(body)));
-    let view = RequestView { method: "POST", path, query: "", headers: &headers, authority: None };
+    let payload = PayloadMode::Sha256(sha256_hex(body));
+    let signing = Signing::new(credentials, "us-east-1", service, now).payload(payload);
+    let view = RequestView { method, path, query: "", headers: &headers, authority: None };
     Ok(sign(&view, &signing).headers)
 }
 
 /// The whole request, signed once to be sent many times.
-fn invoke(port: u16, name: &str) -> Result<Vec<u8>, String> {
+pub fn invoke(port: u16, name: &str) -> Result<Vec<u8>, String> {
     let (path, body) = (format!("/2015-03-31/functions/{name}/invocations"), r#"{"key":"value"}"#);
     let mut bytes = format!("POST {path} HTTP/1.1\r\ncontent-length: {}\r\n", body.len()).into_bytes();
-    for (name, value) in &signed(port, &path, body.as_bytes())? {
+    for (name, value) in &signed(port, "lambda", "POST", &path, body.as_bytes())? {
         bytes.extend_from_slice(name.as_str().as_bytes());
         bytes.extend_from_slice(b": ");
         bytes.extend_from_slice(value.as_bytes());
@@ -176,7 +178,8 @@ async fn cold(node: &Process, role: &str, kind: &Kind) -> Result<(), String> {
     Ok(())
 }
 
-fn expect(answer: &[u8]) -> Result<(), String> {
+/// What every function here answers.
+pub fn expect(answer: &[u8]) -> Result<(), String> {
     match serde_json::from_slice::<Value>(answer) {
         Ok(value) if value == json!({"key": "value"}) => Ok(()),
         _ => Err(format!("a function answered {}", String::from_utf8_lossy(answer))),
@@ -186,11 +189,11 @@ fn expect(answer: &[u8]) -> Result<(), String> {
 async fn warm(node: &Process, kind: &Kind, clients: usize, time: Duration) -> Result<(), String> {
     let name = format!("cold-{}-0", kind.name);
     let request: Arc<[u8]> = invoke(node.port, &name)?.into();
-    let one = repeat(node, &request, 1, time).await?;
+    let one = repeat(node, &request, 1, time, expect).await?;
     one.print(&format!("{}: warm, one caller", kind.name));
     let p50 = one.p50.as_secs_f64() * 1e6;
     verdict(&format!("{}: warm invocation, p50", kind.name), p50, 250.0, "us", p50 <= 250.0);
-    let many = repeat(node, &request, clients, time).await?;
+    let many = repeat(node, &request, clients, time, expect).await?;
     many.print(&format!("{}: warm, {clients} callers", kind.name));
     let holds = many.per_second >= 4_000.0;
     verdict(
@@ -203,11 +206,13 @@ async fn warm(node: &Process, kind: &Kind, clients: usize, time: Duration) -> Re
     Ok(())
 }
 
-async fn repeat(
+/// One request over and over on each of `clients` connections; `check` looks at every answer.
+pub async fn repeat(
     node: &Process,
     request: &Arc<[u8]>,
     clients: usize,
     time: Duration,
+    check: fn(&[u8]) -> Result<(), String>,
 ) -> Result<Figures, String> {
     let port = node.port;
     let load = |time: Duration| {
@@ -219,7 +224,7 @@ async fn repeat(
                 let (end, mut times) = (Instant::now() + time, Vec::new());
                 while Instant::now() < end {
                     let began = Instant::now();
-                    expect(wire.send(&request).await?)?;
+                    check(wire.send(&request).await?)?;
                     times.push(began.elapsed());
                 }
                 Ok(times)
