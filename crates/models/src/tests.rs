@@ -48,7 +48,7 @@ fn every_api_is_there_with_all_its_operations() {
         ("rds", 168),
         ("rds-data", 6),
         ("route53", 74),
-        ("s3", 116),
+        ("s3", 117),
         ("s3control", 97),
         ("scheduler", 12),
         ("secretsmanager", 26),
