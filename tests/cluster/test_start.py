@@ -45,8 +45,8 @@ def test_what_cannot_be_opened_is_explained_in_one_line(postgres, tmp_path, clus
         assert expected in line, (url, line)
     line = up(tmp_path, postgres.url(), name="a b")
     assert '"a b" cannot name a node' in line
-    done = run("up", "--store", postgres.url(), "--blobs", "s3://bucket")
-    assert done.returncode != 0 and "--blobs" in done.stderr
+    done = run("up", "--store", postgres.url(), "--blobs", "http://bucket")
+    assert done.returncode != 0 and "--blobs is a bucket's URL" in done.stderr
 
 
 def test_a_wrong_password_is_named(tmp_path):

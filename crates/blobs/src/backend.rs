@@ -17,6 +17,9 @@ pub trait Backend: Send + Sync + 'static {
         chance: &'a str,
     ) -> BoxFuture<'a, Result<Box<dyn Sink>, BlobError>>;
 
+    /// How many bytes the blob has; `None` when there is none of that name.
+    fn length<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, BlobError>>;
+
     /// The bytes of `range`, which lies within `length`.
     ///
     /// # Errors

@@ -75,6 +75,17 @@ impl Backend for FileBackend {
         })
     }
 
+    fn length<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, BlobError>> {
+        let path = self.path(id);
+        Box::pin(async {
+            match blocking(move || fs::metadata(path)).await {
+                Ok(metadata) => Ok(Some(metadata.len())),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+
     fn open<'a>(
         &'a self,
         id: &'a BlobId,

@@ -5,7 +5,7 @@
 //! | `blobs.rs`   | `Blobs`, the handle that services hold; `Writer`, `Reader`                |
 //! | `id.rs`      | `BlobId`: a blob's name; `Blob`: what a service keeps of it in its row     |
 //! | `sweep.rs`   | removes what nobody refers to                                             |
-//! | `backend.rs` | `Backend`: what keeps blobs; files and memory, later a bucket             |
+//! | `backend.rs` | `Backend`: what keeps blobs; files and memory here, others elsewhere        |
 //! | `file.rs`    | blobs as files; `file/reader.rs`, `file/writer.rs`: their streams          |
 //! | `memory.rs`  | blobs in memory                                                           |
 //! | `error.rs`   | every error                                                               |

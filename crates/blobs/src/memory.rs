@@ -32,6 +32,10 @@ impl Backend for MemoryBackend {
         Box::pin(async { Ok(Box::new(sink) as Box<dyn Sink>) })
     }
 
+    fn length<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, BlobError>> {
+        Box::pin(async move { Ok(lock(&self.0).get(id).map(|whole| whole.len() as u64)) })
+    }
+
     fn open<'a>(
         &'a self,
         id: &'a BlobId,

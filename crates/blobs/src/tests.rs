@@ -115,8 +115,10 @@ async fn a_deleted_blob_is_gone_and_may_be_deleted_again() {
         let blob = blobs.put(Bytes::from_static(b"hello")).await.unwrap();
         let other = blobs.put(Bytes::from_static(b"hello")).await.unwrap();
         assert_ne!(blob.id, other.id);
+        assert_eq!(blobs.parts.backend.length(&blob.id).await.unwrap(), Some(5));
         blobs.delete(&blob.id).await.unwrap();
         blobs.delete(&blob.id).await.unwrap();
+        assert_eq!(blobs.parts.backend.length(&blob.id).await.unwrap(), None);
         assert!(matches!(blobs.reader(&blob, 0..1).await, Err(BlobError::NotFound(id)) if id == blob.id));
         assert_eq!(blobs.read(&other, 5).await.unwrap(), "hello");
         assert!(matches!(blobs.read(&other, 4).await, Err(BlobError::TooLarge { limit: 4 })));

@@ -92,7 +92,7 @@ pub fn with_store(
 
 async fn export(store: &Store, file: &Path, config: &NodeConfig) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let export = large_objects::export(config, store).map_err(|error| failed(&error))?;
+    let export = large_objects::export(config, store).await.map_err(|error| failed(&error))?;
     let entries = export.to_file(file).await.map_err(|error| failed(&error))?;
     println!("{entries} entries of {} are in {}", store.kv().name(), file.display());
     Ok(())

@@ -25,7 +25,7 @@ pub fn run(args: Scrub) -> Result<(), String> {
             return Err("nodes that share a database sweep by themselves: leave --sweep out".to_owned());
         }
         let clock = Arc::new(MovableClock::system());
-        let blobs = open_blobs(&config, &store, clock, Arc::new(SystemRng::new()));
+        let blobs = open_blobs(&config, &store, clock, Arc::new(SystemRng::new())).await;
         let blobs = blobs.map_err(|error| error.to_string())?;
         let tell = |found: scrub::Finding| {
             println!("{}/{} ({}): {}", found.bucket, found.key, found.what, found.problem);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pileus_core::Region;
-use pileus_node::{DatabaseUrl, Engine, Functions, Isolation, Level, MailRelay, Network, NodeConfig};
+use pileus_node::{
+    BucketUrl, DatabaseUrl, Engine, Functions, Isolation, Level, MailRelay, Network, NodeConfig,
+};
 use pileus_platform::{AddressPolicy, LimitsProfile, Profile};
 use serde::Deserialize;
 
@@ -41,6 +43,10 @@ pub struct Settings {
     /// A PostgreSQL database that nodes share, instead of an embedded store: `postgres://user:password@host/database`
     #[arg(long, env = "PILEUS_STORE", hide_env_values = true, value_name = "URL")]
     pub store: Option<String>,
+    /// A bucket that keeps large objects instead of the directory or the database, with the environment's AWS_ACCESS_KEY_ID:
+    /// `s3://bucket/folder?endpoint=https://host:port&region=us-east-1`
+    #[arg(long, env = "PILEUS_BLOBS", value_name = "URL")]
+    pub blobs: Option<String>,
     /// This node's name among those that share a store [default: the machine's host name]
     #[arg(long, env = "PILEUS_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
@@ -181,6 +187,7 @@ impl Settings {
             memory: self.memory.or(below.memory),
             engine: self.engine.or(below.engine),
             store: self.store.or(below.store),
+            blobs: self.blobs.or(below.blobs),
             node_name: self.node_name.or(below.node_name),
             port: self.port.or(below.port),
             address: self.address.or(below.address),
@@ -217,6 +224,7 @@ impl Settings {
         Ok(NodeConfig {
             data_dir: self.data_dir.clone().unwrap_or(default.data_dir),
             engine: self.engine()?,
+            blobs: self.blobs()?,
             name: self.name()?,
             listen: SocketAddr::new(
                 self.address.unwrap_or(default.listen.ip()),
@@ -287,6 +295,15 @@ impl Settings {
         Ok(Engine::Postgres(DatabaseUrl(url.clone())))
     }
 
+    fn blobs(&self) -> Result<Option<BucketUrl>, String> {
+        let url =
+            self.blobs.as_deref().map(BucketUrl::parse).transpose().map_err(|error| error.to_string())?;
+        if url.is_some() && self.memory == Some(true) {
+            return Err("--blobs keeps what --memory forgets: leave one of them out".to_owned());
+        }
+        Ok(url)
+    }
+
     fn name(&self) -> Result<String, String> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let Some(name) = self.node_name.clone() else {
@@ -331,6 +348,9 @@ mod tests {
             ("store = \"mysql://me:secret@db/cloud\"", Err("postgres://user:password@host:port/database")),
             ("store = \"postgres://db/cloud\"\nengine = \"fjall\"", Err("leave --memory and --engine out")),
             ("store = \"postgres://db/cloud\"\nmemory = true", Err("leave --memory and --engine out")),
+            ("blobs = \"s3://cloud/a\"", Ok("fjall")),
+            ("blobs = \"http://cloud\"", Err("--blobs is a bucket's URL")),
+            ("blobs = \"s3://cloud\"\nmemory = true", Err("leave one of them out")),
             ("node_name = \"a b\"", Err("\"a b\" cannot name a node")),
             ("node_name = \"\"", Err("cannot name a node")),
         ];

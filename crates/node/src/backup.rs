@@ -71,7 +71,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 async fn send(config: NodeConfig, store: Store, mut stream: UnixStream) {
     let sent = async {
-        let mut export = large_objects::export(&config, &store).map_err(io::Error::other)?;
+        let mut export = large_objects::export(&config, &store).await.map_err(io::Error::other)?;
         while let Some(chunk) = export.next().await.map_err(io::Error::other)? {
             stream.write_all(&chunk).await?;
         }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pileus_blobs_bucket::BucketUrl;
 use pileus_core::Region;
 use pileus_platform::{AddressPolicy, LimitsProfile, Profile};
 use pileus_svc_lambda::{Isolation, Network};
@@ -17,6 +18,8 @@ pub struct NodeConfig {
     /// nodes keep nothing of their own.
     pub data_dir: PathBuf,
     pub engine: Engine,
+    /// The bucket that keeps large objects instead of the directory or the database.
+    pub blobs: Option<BucketUrl>,
     /// This node among those of its cloud: letters, digits, `.`, `_`, `-`.
     pub name: String,
     pub listen: SocketAddr,
@@ -108,6 +111,7 @@ impl Default for NodeConfig {
         NodeConfig {
             data_dir: PathBuf::from(".pileus"),
             engine: Engine::Fjall,
+            blobs: None,
             name: String::from("local"),
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4566),
             profile: Profile::Development,

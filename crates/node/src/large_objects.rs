@@ -1,43 +1,47 @@
-//! Large objects on their way between nodes with a directory and files that hold a whole cloud: in such a file they are rows,
-//! as in a shared database (`BlobRows`).
+//! Large objects on their way between a cloud that keeps them beside its store and files that hold a whole cloud: in such a
+//! file they are rows, as in a shared database (`BlobRows`).
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use pileus_blobs::backend::{Backend, Source};
-use pileus_blobs::{BlobError, BlobId, FileBackend};
+use pileus_blobs::{BlobError, BlobId};
 use pileus_core::BoxFuture;
 use pileus_platform::BlobRows;
 use pileus_store::Store;
 use pileus_store::transfer::{Beside, Export, Row, TransferError};
 
-use crate::config::{Engine, NodeConfig};
-use crate::node::blobs_dir;
+use crate::blob_place;
+use crate::config::NodeConfig;
 
 /// A whole cloud of this moment: the store's rows, and what lies beside it.
 ///
 /// # Errors
 /// `Store`, `File`.
-pub fn export(config: &NodeConfig, store: &Store) -> Result<Export, TransferError> {
+pub async fn export(config: &NodeConfig, store: &Store) -> Result<Export, TransferError> {
     let export = Export::new(store, env!("CARGO_PKG_VERSION"))?;
-    match files(config)? {
-        Some(files) => Ok(export.beside(Rows { files, areas: None, shard: 0, ids: Vec::new(), open: None })),
+    match blob_place::beside_store(config, store).await.map_err(io::Error::from)? {
+        Some(blobs) => Ok(export.beside(Rows { blobs, areas: None, shard: 0, ids: Vec::new(), open: None })),
         None => Ok(export),
     }
 }
 
-/// Gives a node with a directory its large objects as files. For `transfer::import`.
+/// Gives a cloud whose large objects lie beside its store what came as rows. For `transfer::import`.
 ///
 /// # Errors
 /// `File`
 pub async fn settle(config: &NodeConfig, store: &Store) -> Result<(), TransferError> {
-    let Some(files) = files(config)? else { return Ok(()) };
-    each(&files, async |id| files.delete(&id).await).await.map_err(failed)?;
+    blob_place::forget(store).await?;
     let rows = BlobRows::new(store.clone());
+    let Some(blobs) = blob_place::beside_store(config, store).await.map_err(io::Error::from)? else {
+        return Ok(());
+    };
+    each(blobs.as_ref(), async |id| blobs.delete(&id).await).await.map_err(failed)?;
     each(&rows, async |id| {
         let length = rows.length(&id).await?.ok_or_else(|| BlobError::NotFound(id.clone()))?;
         let mut source = rows.open(&id, length, 0..length).await?;
-        let mut sink = files.create(id.area(), id.chance()).await?;
+        let mut sink = blobs.create(id.area(), id.chance()).await?;
         while let Some(bytes) = source.next().await? {
             sink.write(bytes).await?;
         }
@@ -48,20 +52,13 @@ pub async fn settle(config: &NodeConfig, store: &Store) -> Result<(), TransferEr
     .map_err(failed)
 }
 
-fn files(config: &NodeConfig) -> Result<Option<FileBackend>, TransferError> {
-    match config.engine {
-        Engine::Fjall | Engine::Redb => Ok(Some(FileBackend::open(blobs_dir(config)).map_err(failed)?)),
-        Engine::Memory | Engine::Postgres(_) => Ok(None),
-    }
-}
-
 fn failed(error: BlobError) -> TransferError {
     TransferError::File(io::Error::other(error))
 }
 
 /// Every finished blob, in no order.
 async fn each(
-    blobs: &impl Backend,
+    blobs: &dyn Backend,
     mut work: impl AsyncFnMut(BlobId) -> Result<(), BlobError>,
 ) -> Result<(), BlobError> {
     for area in blobs.areas().await? {
@@ -74,10 +71,10 @@ async fn each(
     Ok(())
 }
 
-/// The files' blobs as rows. They are listed after the store's moment was taken, and blobs are deleted long after their last
+/// Blobs from beside the store as rows. They are listed after the store's moment was taken, and blobs are deleted long after their last
 /// reference, so what that moment refers to is among them.
 struct Rows {
-    files: FileBackend,
+    blobs: Arc<dyn Backend>,
     /// Areas that are still to come, the present one last.
     areas: Option<Vec<String>>,
     /// The present area's next shard; past the last when it is done.
@@ -115,7 +112,7 @@ impl Rows {
                 };
             }
             match self.next_id().await? {
-                Some(id) => self.open = Open::of(&self.files, id).await?,
+                Some(id) => self.open = Open::of(self.blobs.as_ref(), id).await?,
                 None => return Ok(None),
             }
         }
@@ -128,12 +125,12 @@ impl Rows {
             }
             let areas = match &mut self.areas {
                 Some(areas) => areas,
-                None => self.areas.insert(self.files.areas().await?),
+                None => self.areas.insert(self.blobs.areas().await?),
             };
             let Some(area) = areas.last() else { return Ok(None) };
             match u8::try_from(self.shard) {
                 Ok(shard) => {
-                    self.ids = self.files.list(area, shard).await?;
+                    self.ids = self.blobs.list(area, shard).await?;
                     self.shard += 1;
                 }
                 Err(_) => {
@@ -147,14 +144,9 @@ impl Rows {
 
 impl Open {
     /// `None` for a blob that was deleted since it was listed.
-    async fn of(files: &FileBackend, id: BlobId) -> Result<Option<Open>, BlobError> {
-        let Some(path) = files.local_path(&id) else { return Ok(None) };
-        let length = match tokio::fs::metadata(path).await {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        match files.open(&id, length, 0..length).await {
+    async fn of(blobs: &dyn Backend, id: BlobId) -> Result<Option<Open>, BlobError> {
+        let Some(length) = blobs.length(&id).await? else { return Ok(None) };
+        match blobs.open(&id, length, 0..length).await {
             Ok(source) => Ok(Some(Open { id, length, source, parts: 0, buffer: BytesMut::new() })),
             Err(BlobError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pileus_blobs::{BlobError, Blobs};
 use pileus_core::{AccountId, Clock, Ids, Rng};
-use pileus_platform::{BlobRows, MovableClock, Platform, SystemRng};
+use pileus_platform::{MovableClock, Platform, SystemRng};
 use pileus_store::membership::JoinError;
 use pileus_store::{Batch, DiskOptions, Durability, Space, Store, StoreError, transfer};
 use pileus_svc_iam::{Credentials, create_administrator};
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::backup::{self, Backups};
+use crate::blob_place::{self, PlaceError};
 use crate::compose::{Parts, compose};
 use crate::config::{Engine, NodeConfig};
 use crate::member::{self, Joined};
@@ -74,6 +75,8 @@ pub enum StartError {
     #[error("{0}")]
     Blobs(#[from] BlobError),
     #[error("{0}")]
+    BlobPlace(#[from] PlaceError),
+    #[error("{0}")]
     Join(#[from] JoinError),
     #[error("an import into this store was interrupted: repeat it with `pileus admin import --replace`")]
     Unfinished,
@@ -104,7 +107,7 @@ impl Node {
         let clock = MovableClock::system();
         let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
         let store = open_store(&config, Arc::new(clock.clone()), rng.clone()).await?;
-        let blobs = open_blobs(&config, &store, Arc::new(clock.clone()), rng.clone())?;
+        let blobs = open_blobs(&config, &store, Arc::new(clock.clone()), rng.clone()).await?;
         if transfer::is_unfinished(&store).await? {
             return Err(StartError::Unfinished);
         }
@@ -309,21 +312,18 @@ pub(crate) fn blobs_dir(config: &NodeConfig) -> PathBuf {
     config.data_dir.join("blobs")
 }
 
-/// Files below the data directory, which the store's lock guards too; rows where nodes share a database and no disk.
+/// The cloud's large objects: in the bucket that `config` names, else below the data directory, which the store's lock guards
+/// too, or as rows where nodes share a database and no disk.
 ///
 /// # Errors
-/// In one line: what is wrong with the directory.
-pub fn open_blobs(
+/// In one line: what is wrong with the place.
+pub async fn open_blobs(
     config: &NodeConfig,
     store: &Store,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
 ) -> Result<Blobs, StartError> {
-    Ok(match &config.engine {
-        Engine::Memory => Blobs::memory(clock, rng),
-        Engine::Fjall | Engine::Redb => Blobs::files(config.data_dir.join("blobs"), clock, rng)?,
-        Engine::Postgres(_) => Blobs::new(Arc::new(BlobRows::new(store.clone())), clock, rng),
-    })
+    Ok(Blobs::new(blob_place::open(config, store).await?, clock, rng))
 }
 
 async fn tls_acceptor(

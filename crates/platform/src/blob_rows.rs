@@ -34,15 +34,6 @@ impl BlobRows {
         BlobRows(store)
     }
 
-    /// How many bytes a blob has; `None` when it does not exist.
-    ///
-    /// # Errors
-    /// `Io`: the store's.
-    pub async fn length(&self, id: &BlobId) -> Result<Option<u64>, BlobError> {
-        let head = self.0.get(Space::Object, &head_key(id)).await.map_err(failed)?;
-        Ok(head.and_then(|head| head[..].try_into().ok()).map(u64::from_be_bytes))
-    }
-
     /// The row that makes a blob of the parts before it: what an export writes for a blob that lies elsewhere.
     pub fn head_row(id: &BlobId, length: u64) -> Row {
         (Space::Object, head_key(id), Bytes::copy_from_slice(&length.to_be_bytes()))
@@ -120,6 +111,13 @@ impl Backend for BlobRows {
                 sum: digest::Context::new(&digest::SHA256),
             };
             Ok(Box::new(sink) as Box<dyn Sink>)
+        })
+    }
+
+    fn length<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<u64>, BlobError>> {
+        Box::pin(async move {
+            let head = self.0.get(Space::Object, &head_key(id)).await.map_err(failed)?;
+            Ok(head.and_then(|head| head[..].try_into().ok()).map(u64::from_be_bytes))
         })
     }
 
