@@ -21,7 +21,7 @@ use crate::server::Server;
 use crate::world::{Owner, World};
 
 /// Whose background work runs in the simulation.
-const SERVICES: [&str; 3] = ["iam", "sqs", "sts"];
+const SERVICES: [&str; 4] = ["dynamodb", "iam", "sqs", "sts"];
 /// A node that cannot start tries again after this long.
 const START_PAUSE: Duration = Duration::from_millis(500);
 

@@ -15,6 +15,7 @@ use crate::workload::access::Access;
 use crate::workload::jobs::Jobs;
 use crate::workload::lease::Leases;
 use crate::workload::queue::Queue;
+use crate::workload::table::Table;
 use crate::world::{Ended, Owner, World};
 
 /// No simulation takes so many steps unless something turns in circles.
@@ -111,6 +112,9 @@ async fn script(cloud: Cloud, rates: Rates, work: Arc<std::sync::Mutex<String>>)
     let standard = if is_chosen(2) { Some(Queue::create(&crew, "jobs", false).await?) } else { None };
     let fifo = if is_chosen(3) { Some(Queue::create(&crew, "orders", true).await?) } else { None };
     let access = if is_chosen(4) { Some(Access::create(&crew).await?) } else { None };
+    // By chance of its own: the seeds of the others stay what they were.
+    let has_table = world.rng("tables", 0).below(3) == 0;
+    let table = if has_table { Some(Table::create(&crew).await?) } else { None };
 
     world.note(format_args!("the trouble begins"));
     cloud.faults().set(rates);
@@ -119,6 +123,7 @@ async fn script(cloud: Cloud, rates: Rates, work: Arc<std::sync::Mutex<String>>)
     queues.iter().for_each(Queue::begin);
     jobs.iter().for_each(Jobs::begin);
     access.iter().for_each(Access::begin);
+    table.iter().for_each(Table::begin);
     world.sleep_until(crew.until).await;
 
     world.note(format_args!("the trouble ends"));
@@ -139,6 +144,9 @@ async fn script(cloud: Cloud, rates: Rates, work: Arc<std::sync::Mutex<String>>)
     (0..cloud.size()).filter(|node| *node != last).for_each(|node| cloud.crash(node));
     for tally in join_all(queues.iter().map(Queue::finish)).await {
         words += &format!(" {:?}", tally?);
+    }
+    if let Some(table) = &table {
+        words += &format!(" {:?}", table.finish().await?);
     }
     if let Some(access) = &access {
         let [policy, key] = access.seen();

@@ -6,13 +6,17 @@
 //! | `queue.rs`  | the clients of an SQS queue of either kind, who keep a ledger                                   |
 //! | `access.rs` | a change of a policy or a key is seen by every request that begins after its acknowledgement    |
 //! | `jobs.rs`   | outbox and timers: at least once, never early, once where the handler claims, never when cancelled |
+//! | `table.rs`  | the clients of a DynamoDB table and of its stream: every write once in the stream, in order    |
+//! | `history.rs` | of their operations: strictly serializable                                                    |
 //! | `lease.rs`  | one holder at a time; fenced writes in the order of the tokens; no number given twice           |
 
 pub mod access;
+pub mod history;
 pub mod jobs;
 pub mod lease;
 pub mod ledger;
 pub mod queue;
+pub mod table;
 
 use std::future::Future;
 use std::sync::Arc;
