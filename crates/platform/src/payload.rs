@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pileus_wire::checksum::{Algorithm, Checksum};
 use pileus_wire::chunked::{self, ChunkSigner, Decoder, Setup};
 use pileus_wire::schema::Operation;
@@ -248,15 +248,17 @@ pub(crate) fn check_digests(operation: &Operation, headers: &HeaderMap, body: &[
     Err(Fault::framework("InvalidRequest", 400, message))
 }
 
-/// Refuses a stream that does not say how long it is.
+/// Refuses a stream that does not say how long it is. `length` is the body's as HTTP frames it: a body that no header announces is
+/// an empty one for HTTP/1.1, and must be announced as such here.
 ///
 /// # Errors
-/// `MissingContentLength`; `NotImplemented` for HTTP's own chunks, which S3 does not take.
+/// `MissingContentLength`; `NotImplemented` for HTTP's own chunks, which S3 does not take but around its own.
 pub(crate) fn check_length(headers: &HeaderMap, length: Option<u64>) -> Result<(), Fault> {
-    if length.is_some() || headers.contains_key("x-amz-decoded-content-length") {
+    let is_framed = length.is_none() && headers.contains_key("x-amz-decoded-content-length");
+    if headers.contains_key(CONTENT_LENGTH) || is_framed {
         return Ok(());
     }
-    if headers.contains_key(http::header::TRANSFER_ENCODING) {
+    if headers.contains_key(TRANSFER_ENCODING) {
         let message = "A header you provided implies functionality that is not implemented";
         return Err(
             Fault::framework("NotImplemented", 501, message).with_extra("Header", "Transfer-Encoding")
@@ -346,6 +348,25 @@ mod tests {
         assert_eq!(headers["x-amz-sdk-checksum-algorithm"], "CRC32");
         let framed = ["5\r\nhel", "lo\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n"];
         assert_eq!(read(payload, &framed).await, Ok("hello".to_owned()));
+    }
+
+    #[test]
+    fn a_stream_says_how_long_it_is() {
+        let chunked = ("transfer-encoding", "chunked");
+        let decoded = ("x-amz-decoded-content-length", "5");
+        let cases: [(&str, &[(&'static str, &str)], Option<u64>, Result<(), &str>); 7] = [
+            ("as announced", &[("content-length", "5")], Some(5), Ok(())),
+            ("empty, as announced", &[("content-length", "0")], Some(0), Ok(())),
+            ("empty, for HTTP says so", &[], Some(0), Err("MissingContentLength")),
+            ("S3's chunks, that never come", &[decoded], Some(0), Err("MissingContentLength")),
+            ("HTTP's chunks", &[chunked], None, Err("NotImplemented")),
+            ("S3's chunks in HTTP's", &[chunked, decoded], None, Ok(())),
+            ("a stream of HTTP/2", &[], None, Err("MissingContentLength")),
+        ];
+        for (name, pairs, length, expected) in cases {
+            let got = check_length(&headers(pairs), length).map_err(|fault| fault.code.into_owned());
+            assert_eq!(got, expected.map_err(str::to_owned), "{name}");
+        }
     }
 
     #[test]
