@@ -13,7 +13,7 @@ import zlib
 import pytest
 import requests
 from made import allow, made  # noqa: F401
-from raw import code, utc_now
+from raw import code, until_closed, utc_now
 from test_s3_objects import data, refused
 
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -182,6 +182,18 @@ def test_a_client_that_waits_is_told_to_go_on_only_once_it_may(node, bucket, key
             if expected == b"100":
                 line.sendall(b"ok")
                 assert line.recv(4096).split(b" ")[1] == b"200"
+
+
+def test_a_client_that_waits_with_nothing_to_send_is_told_that_the_connection_ends(node, bucket, keys):
+    path = f"/{bucket}/waits-for-nothing"
+    for who, expected in [(keys, b"200"), ((keys[0], "wrong"), b"403")]:
+        signed, _ = sign(node, who, "PUT", path, {}, UNSIGNED)
+        with contextlib.closing(socket.create_connection(("127.0.0.1", node.port), timeout=10)) as line:
+            head = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+            line.sendall(f"PUT {path} HTTP/1.1\r\n{head}content-length: 0\r\nexpect: 100-continue\r\n\r\n".encode())
+            answer = until_closed(line)
+            assert answer.split(b" ")[1] == expected
+            assert b"\r\nconnection: close\r\n" in answer.lower()
 
 
 ODD_KEYS = ["a//b", "/lead", "trail/", "a/../b", "..", ".", "a/./b", "a%2Fb", "a+b", "a b", "?#&=", "é€𝄞", "\x01", "a\\b", "%", "k" * 1024]

@@ -174,7 +174,8 @@ async fn answer(
         parts.headers.insert(header::HOST, host);
     }
     let length = http_body::Body::size_hint(&incoming).exact();
-    let drains = parts.version < Version::HTTP_2 && !parts.headers.contains_key(header::EXPECT);
+    let expects = parts.version < Version::HTTP_2 && parts.headers.contains_key(header::EXPECT);
+    let drains = parts.version < Version::HTTP_2 && !expects;
     let frames = BodyDataStream::new(Unread { incoming: Some(incoming), drains }).map_err(io::Error::other);
     let inbound = Inbound {
         method: parts.method,
@@ -186,10 +187,17 @@ async fn answer(
         is_secure,
         upgrade,
     };
-    into_http(match door {
+    let mut response = match door {
         Door::Public => control::or_pipeline(shared, inbound).await,
         Door::Functions => pipeline::handle(&shared.platform(), inbound).await,
-    })
+    };
+    // A client that waits to be told to go on, and gets its answer instead, is told no more on this connection: botocore would
+    // read the next answer by this one's status.
+    let is_refused = response.status.as_u16() >= 300;
+    if expects && (length == Some(0) || is_refused) {
+        response.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    into_http(response)
 }
 
 /// The connection, for when the client has been told that it changes its protocol.
