@@ -55,7 +55,7 @@ def test_a_signature_covers_body_query_and_headers(node, key):
         assert (answer.status_code, code(answer)) == (403, "SignatureDoesNotMatch"), what
 
 
-def test_an_unsigned_request_is_refused_in_the_words_of_its_service(node):
+def test_an_unsigned_request_is_refused_in_the_words_of_its_service(node, name):
     answer = requests.post(node.endpoint, data=WHO, headers=FORM, timeout=10)
     assert (answer.status_code, code(answer)) == (403, "MissingAuthenticationToken")
     headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "DynamoDB_20120810.ListTables"}
@@ -63,8 +63,12 @@ def test_an_unsigned_request_is_refused_in_the_words_of_its_service(node):
     assert (answer.status_code, code(answer)) == (400, "MissingAuthenticationTokenException")
     answer = requests.get(f"{node.endpoint}/2015-03-31/functions", timeout=10)
     assert (answer.status_code, code(answer)) == (403, "MissingAuthenticationTokenException")
-    answer = requests.get(node.endpoint + "/bucket/key", timeout=10)
-    assert (answer.status_code, code(answer)) == (403, "AccessDenied")
+    # To S3 anybody may come, so that the bucket decides: nobody is let in by one that says nothing.
+    bucket = name("closed")
+    node.client("s3").create_bucket(Bucket=bucket)
+    for path, expected in [(bucket + "/key", (403, "AccessDenied")), ("no-such-" + bucket, (404, "NoSuchBucket"))]:
+        answer = requests.get(f"{node.endpoint}/{path}", timeout=10)
+        assert (answer.status_code, code(answer)) == expected, answer.text
 
 
 @pytest.mark.parametrize(
