@@ -181,7 +181,7 @@ impl Backend for Bucket {
             let is_empty = range.is_empty();
             let options = GetOptions {
                 head: is_empty,
-                range: (!is_empty).then(|| GetRange::Bounded(range)),
+                range: (!is_empty).then_some(GetRange::Bounded(range)),
                 ..GetOptions::default()
             };
             let got = match self.place.store.get_opts(&path, options).await {

@@ -146,7 +146,8 @@ async fn script(cloud: Cloud, rates: Rates, work: Arc<std::sync::Mutex<String>>)
         words += &format!(" {:?}", tally?);
     }
     if let Some(table) = &table {
-        words += &format!(" {:?}", table.finish().await?);
+        let [operations, writes] = table.finish().await?;
+        words += &format!(" Table {{ operations: {operations}, writes: {writes} }}");
     }
     if let Some(access) = &access {
         let [policy, key] = access.seen();

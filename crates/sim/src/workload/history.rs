@@ -68,7 +68,10 @@ impl History {
             for (key, seen) in &operation.reads {
                 let list = last.get(key).unwrap_or(&empty);
                 if !list.starts_with(seen) {
-                    return Err(format!("{} read {seen:?} of {key}, which came to be {list:?}", operation.name));
+                    return Err(format!(
+                        "{} read {seen:?} of {key}, which came to be {list:?}",
+                        operation.name
+                    ));
                 }
                 if let Some(name) = seen.last() {
                     edges[by_name[name.as_str()]].push(at);
@@ -97,7 +100,9 @@ impl History {
             None => Ok(()),
             Some(at) => {
                 let names: Vec<&str> = at.iter().map(|at| self.operations[*at].name.as_str()).collect();
-                Err(format!("no order explains what was seen: each of these comes before the next: {names:?}"))
+                Err(format!(
+                    "no order explains what was seen: each of these comes before the next: {names:?}"
+                ))
             }
         }
     }
@@ -210,14 +215,34 @@ mod tests {
         let both = &["x", "y"][..];
         type Lists = &'static [(&'static str, &'static [&'static str])];
         let cases: Vec<(&str, Vec<Operation>, Lists, bool)> = vec![
-            ("one after the other", vec![append("a", 0, Some(1), &["x"]), append("b", 2, Some(3), &["x"])], &[("x", &["a", "b"])], true),
-            ("against real time", vec![append("a", 0, Some(1), &["x"]), append("b", 2, Some(3), &["x"])], &[("x", &["b", "a"])], false),
+            (
+                "one after the other",
+                vec![append("a", 0, Some(1), &["x"]), append("b", 2, Some(3), &["x"])],
+                &[("x", &["a", "b"])],
+                true,
+            ),
+            (
+                "against real time",
+                vec![append("a", 0, Some(1), &["x"]), append("b", 2, Some(3), &["x"])],
+                &[("x", &["b", "a"])],
+                false,
+            ),
             ("lost", vec![append("a", 0, Some(1), &["x"])], &[("x", &[])], false),
             ("unknown and not done", vec![append("a", 0, None, &["x"])], &[("x", &[])], true),
             ("twice", vec![append("a", 0, Some(1), &["x"])], &[("x", &["a", "a"])], false),
             ("half a transaction", vec![append("a", 0, None, both)], &[("x", &["a"]), ("y", &[])], false),
-            ("a stale read", vec![append("a", 0, Some(1), &["x"]), read("r", 2, 3, &[("x", &[])])], &[("x", &["a"])], false),
-            ("a read at the same time", vec![append("a", 0, Some(3), &["x"]), read("r", 2, 3, &[("x", &[])])], &[("x", &["a"])], true),
+            (
+                "a stale read",
+                vec![append("a", 0, Some(1), &["x"]), read("r", 2, 3, &[("x", &[])])],
+                &[("x", &["a"])],
+                false,
+            ),
+            (
+                "a read at the same time",
+                vec![append("a", 0, Some(3), &["x"]), read("r", 2, 3, &[("x", &[])])],
+                &[("x", &["a"])],
+                true,
+            ),
             (
                 "a read that saw half a transaction",
                 vec![append("a", 0, Some(9), both), read("r", 2, 3, &[("x", &["a"]), ("y", &[])])],
@@ -237,7 +262,11 @@ mod tests {
             ),
             (
                 "a read of what never was",
-                vec![append("a", 0, Some(1), &["x"]), append("b", 0, Some(1), &["x"]), read("r", 0, 3, &[("x", &["b"])])],
+                vec![
+                    append("a", 0, Some(1), &["x"]),
+                    append("b", 0, Some(1), &["x"]),
+                    read("r", 0, 3, &[("x", &["b"])]),
+                ],
                 &[("x", &["a", "b"])],
                 false,
             ),

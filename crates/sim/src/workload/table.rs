@@ -40,13 +40,6 @@ struct Plan {
     pause: Duration,
 }
 
-/// What was done, for the report.
-#[derive(Debug, Clone, Copy)]
-pub struct Tally {
-    pub operations: usize,
-    pub writes: usize,
-}
-
 /// What a reader of the stream has seen.
 #[derive(Default)]
 struct Seen(BTreeMap<Key, Vec<String>>);
@@ -83,7 +76,8 @@ impl Table {
         let stream = stream.ok_or("the table has no stream")?;
         let input = streams::DescribeStreamInput { stream_arn: Some(stream.clone()), ..Default::default() };
         let described = crew.cloud.call(&running, root(), streams::DESCRIBE_STREAM, input).await;
-        let described = described.result.map_err(|trouble| format!("the stream is not there: {trouble:?}"))?;
+        let described =
+            described.result.map_err(|trouble| format!("the stream is not there: {trouble:?}"))?;
         let shards = described.stream_description.and_then(|stream| stream.shards).unwrap_or_default();
         let shard = shards.first().and_then(|shard| shard.shard_id.clone()).ok_or("there is no shard")?;
         let history = Mutex::default();
@@ -168,7 +162,9 @@ impl Table {
             Err(Trouble::Refused { code, message }) => {
                 let is_expected = matches!(
                     code.as_str(),
-                    "ConditionalCheckFailedException" | "TransactionCanceledException" | "TransactionConflictException"
+                    "ConditionalCheckFailedException"
+                        | "TransactionCanceledException"
+                        | "TransactionConflictException"
                 );
                 if !is_expected {
                     self.0.crew.check(Err(format!("a write was refused: {code}: {message}")));
@@ -212,8 +208,13 @@ impl Table {
         let reads: BTreeMap<Key, Vec<String>> =
             responses.iter().zip(0..).map(|(one, number)| (key(number), list(one.item.as_ref()))).collect();
         let (began, ended) = (call.began, Some(call.ended));
-        let operation =
-            Operation { name, began, ended, reads: reads.clone().into_iter().collect(), ..Default::default() };
+        let operation = Operation {
+            name,
+            began,
+            ended,
+            reads: reads.clone().into_iter().collect(),
+            ..Default::default()
+        };
         self.history().add(operation);
         Some(reads)
     }
@@ -261,8 +262,8 @@ impl Table {
         }
     }
 
-    /// After the trouble: one order explains everything, and the stream tells it.
-    pub async fn finish(&self) -> Result<Tally, String> {
+    /// After the trouble: one order explains everything, and the stream tells it. Gives the operations and the writes of the history.
+    pub async fn finish(&self) -> Result<[usize; 2], String> {
         let rng = self.cloud().world().rng("history/finish", 0);
         let running = self.cloud().any(&rng).await;
         let last = self.read_all(&running, "last".to_owned()).await.ok_or("the table cannot be read")?;
@@ -275,7 +276,7 @@ impl Table {
             }
         }
         let writes = last.values().map(Vec::len).sum();
-        Ok(Tally { operations: self.history().len(), writes })
+        Ok([self.history().len(), writes])
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -299,7 +300,9 @@ impl Seen {
         let (old, new) = (names(&change.old_image), names(&change.new_image));
         let known = self.0.entry(key.clone()).or_default();
         if *known != old || new.len() != old.len() + 1 || !new.starts_with(&old) {
-            return Err(format!("a record of {key} leads from {old:?} to {new:?}, and the last one to {known:?}"));
+            return Err(format!(
+                "a record of {key} leads from {old:?} to {new:?}, and the last one to {known:?}"
+            ));
         }
         *known = new;
         Ok(())
@@ -325,10 +328,8 @@ fn list(item: Option<&Map<api::AttributeValue>>) -> Vec<String> {
 
 fn update(key: &str, name: &str, expected: Option<usize>) -> api::Update {
     let of_list = |list| api::AttributeValue { l: Some(list), ..Default::default() };
-    let mut values = vec![
-        (":none".to_owned(), of_list(Vec::new())),
-        (":new".to_owned(), of_list(vec![value(name)])),
-    ];
+    let mut values =
+        vec![(":none".to_owned(), of_list(Vec::new())), (":new".to_owned(), of_list(vec![value(name)]))];
     let condition = match expected {
         None => None,
         Some(0) => Some("attribute_not_exists(ops)".to_owned()),
