@@ -17,6 +17,7 @@ use crate::environment::{
 };
 use crate::launcher::protocol::{Command, Notice, Start, StartError};
 use crate::logs::Log;
+use crate::pool::Birth;
 use crate::program::{EXTENSION, RUNTIME};
 use crate::sandbox::Sandbox;
 use crate::spec::{
@@ -57,6 +58,8 @@ pub struct Driver {
     /// Files in `/opt/extensions`.
     pub external: Vec<String>,
     pub extension_starts: Vec<Start>,
+    /// Until the first init is over.
+    pub birth: Option<Birth>,
     machine: Machine,
     job: Option<Running>,
     runtime_next: Option<oneshot::Sender<Delivery>>,
@@ -122,6 +125,7 @@ impl Driver {
             is_released,
             external,
             extension_starts,
+            birth: None,
             machine: Machine::new(),
             job: None,
             runtime_next: None,
@@ -272,13 +276,17 @@ impl Driver {
             Action::Arm(timer) => self.arm(timer),
             Action::Disarm(timer) => self.armed.retain(|(armed, _)| *armed != timer),
             Action::InitDone { in_invoke } => {
+                self.birth = None;
                 let took = self.monotonic().saturating_sub(self.init_started);
                 let (now, phase) = (self.now(), if in_invoke { "invoke" } else { "init" });
                 self.log.init_done(now, took, self.initialization(), phase);
                 self.init_took = (!in_invoke).then_some(took);
                 self.set_cpu(false);
             }
-            Action::InitFailed { ending, in_invoke } => self.init_failed(ending, in_invoke),
+            Action::InitFailed { ending, in_invoke } => {
+                self.birth = None;
+                self.init_failed(ending, in_invoke);
+            }
             Action::Deliver => self.deliver(),
             Action::Finish(ending) => self.finish(ending),
             Action::Idle | Action::Cooled => {

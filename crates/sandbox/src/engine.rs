@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::config::{EngineConfig, Level, Report, Stats};
 use crate::driver::{Job, Message};
 use crate::interpreters::{Interpreter, Interpreters};
-use crate::pool::Pool;
+use crate::pool::{Birth, Pool, Unready};
 use crate::runtime::{Language, Runtime};
 use crate::sandbox::Workshop;
 use crate::spec::{FunctionSpec, Initialization, Invocation, InvokeOutcome, Program};
@@ -125,20 +125,19 @@ impl Engine {
         self.0.pool.keep(&spec.id, count);
         let missing = count.saturating_sub(self.0.pool.count(&spec.id));
         for _ in 0..missing {
-            if !self.0.pool.reserve(spec) {
-                break;
-            }
-            self.0.clone().start_environment(spec.clone(), None).await?;
+            let Some(birth) = self.0.pool.reserve(spec) else { break };
+            self.0.clone().start_environment(spec.clone(), birth, None).await?;
         }
         Ok(self.0.pool.count(&spec.id))
     }
 
     /// Initialises an environment ahead of its first invocation, unless one waits already.
     pub async fn prepare(&self, spec: &FunctionSpec) -> Result<(), EngineError> {
-        if self.0.pool.has_spare(&spec.id) || !self.0.pool.reserve(spec) {
+        if self.0.pool.has_spare(&spec.id) {
             return Ok(());
         }
-        self.0.clone().start_environment(spec.clone(), None).await
+        let Some(birth) = self.0.pool.reserve(spec) else { return Ok(()) };
+        self.0.clone().start_environment(spec.clone(), birth, None).await
     }
 
     /// Ends the idle environments of this `FunctionSpec::id`; busy ones end after their invocation.
@@ -149,6 +148,11 @@ impl Engine {
 
     pub fn stats(&self) -> Stats {
         self.0.pool.stats()
+    }
+
+    /// Whether `stop` was called: what fails now fails for that.
+    pub fn is_stopping(&self) -> bool {
+        self.0.pool.is_closed()
     }
 
     /// Ends every environment, extensions' shutdown phase included, and the launcher.
@@ -167,43 +171,51 @@ impl Engine {
 }
 
 impl Inner {
-    /// Gives a job to a waiting environment, else to a new one, else lets it wait for room.
+    /// Gives a job to a waiting environment, else to a new one, else lets it wait for either.
     pub(crate) fn dispatch(self: Arc<Self>, spec: FunctionSpec, job: Job) {
         let Some(job) = self.pool.give(&spec.id, job, self.config.clock.now()) else { return };
         if self.pool.is_closed() {
             let _ = job.reply.send(Err(EngineError::Stopped));
             return;
         }
-        if self.pool.reserve(&spec) {
-            tokio::spawn(async move {
-                // The job has heard of a failure already.
-                let _ = self.start_environment(spec, Some(job)).await;
-            });
-            return;
+        match self.pool.reserve_for_invocation(&spec) {
+            Ok(birth) => self.start_for(spec, birth, job),
+            Err(_) => {
+                tokio::spawn(self.wait_for_room(spec, job));
+            }
         }
-        tokio::spawn(self.wait_for_room(spec, job));
     }
 
-    async fn wait_for_room(self: Arc<Self>, spec: FunctionSpec, job: Job) {
-        let mut job = Some(job);
-        let waiting = async {
-            loop {
-                self.pool.stop_oldest_idle();
-                self.pool.changed().await;
-                let Some(waiting) = job.take() else { return };
-                let Some(left) = self.pool.give(&spec.id, waiting, self.config.clock.now()) else { return };
-                if self.pool.reserve(&spec) {
-                    let (engine, spec) = (self.clone(), spec.clone());
-                    tokio::spawn(async move { engine.start_environment(spec, Some(left)).await });
+    fn start_for(self: Arc<Self>, spec: FunctionSpec, birth: Birth, job: Job) {
+        tokio::spawn(async move {
+            // The job has heard of a failure already.
+            let _ = self.start_environment(spec, birth, Some(job)).await;
+        });
+    }
+
+    async fn wait_for_room(self: Arc<Self>, spec: FunctionSpec, mut job: Job) {
+        let clock = &self.config.clock;
+        // Births under way come to an end: only the want of room is a reason to give up.
+        let mut until = clock.monotonic() + self.config.limits.queue_wait;
+        loop {
+            match self.pool.reserve_for_invocation(&spec) {
+                Ok(birth) => return self.clone().start_for(spec, birth, job),
+                Err(Unready::BirthsUnderWay) => until = clock.monotonic() + self.config.limits.queue_wait,
+                Err(Unready::NoRoom) if self.pool.is_closed() => {
+                    let _ = job.reply.send(Err(EngineError::Stopped));
                     return;
                 }
-                job = Some(left);
+                Err(Unready::NoRoom) if clock.monotonic() >= until => {
+                    let _ = job.reply.send(Err(EngineError::NoRoom));
+                    return;
+                }
+                Err(Unready::NoRoom) => self.pool.stop_oldest_idle(),
             }
-        };
-        if tokio::time::timeout(self.config.limits.queue_wait, waiting).await.is_err()
-            && let Some(job) = job.take()
-        {
-            let _ = job.reply.send(Err(EngineError::NoRoom));
+            self.pool.changed().await;
+            match self.pool.give(&spec.id, job, clock.now()) {
+                None => return,
+                Some(left) => job = left,
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use pileus_core::Timestamp;
@@ -15,6 +15,11 @@ use crate::driver::{Job, Message};
 use crate::engine::send_stop;
 use crate::sandbox::Sandbox;
 use crate::spec::{FunctionSpec, Initialization};
+
+mod births;
+
+pub use births::Birth;
+use births::Births;
 
 /// An environment ends this long before its credentials do.
 const CREDENTIALS_MARGIN: Duration = Duration::from_secs(16 * 60);
@@ -28,9 +33,18 @@ const PREPARED_IDLE: Duration = Duration::from_secs(14 * 86_400);
 pub struct Pool {
     limits: Limits,
     state: Mutex<State>,
-    changed: Notify,
+    births: Arc<Births>,
+    changed: Arc<Notify>,
     is_refilling: AtomicBool,
     pub invocations: AtomicU64,
+}
+
+/// Why no environment is made for an invocation now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unready {
+    /// Enough of the function's own are on their way.
+    BirthsUnderWay,
+    NoRoom,
 }
 
 #[derive(Default)]
@@ -63,10 +77,12 @@ struct Environment {
 
 impl Pool {
     pub fn new(limits: Limits) -> Pool {
+        let changed = Arc::new(Notify::new());
         Pool {
             limits,
             state: Mutex::new(State::default()),
-            changed: Notify::new(),
+            births: Births::new(changed.clone()),
+            changed,
             is_refilling: AtomicBool::new(false),
             invocations: AtomicU64::new(0),
         }
@@ -100,7 +116,17 @@ impl Pool {
     }
 
     /// Takes room for one more environment, if there is any.
-    pub fn reserve(&self, spec: &FunctionSpec) -> bool {
+    pub fn reserve(&self, spec: &FunctionSpec) -> Option<Birth> {
+        self.take_room(spec).then(|| self.births.begin(&spec.id))
+    }
+
+    /// As `reserve`, for an invocation that could as well wait for an environment that is on its way.
+    pub fn reserve_for_invocation(&self, spec: &FunctionSpec) -> Result<Birth, Unready> {
+        let birth = self.births.begin_if_few(&spec.id).ok_or(Unready::BirthsUnderWay)?;
+        if self.take_room(spec) { Ok(birth) } else { Err(Unready::NoRoom) }
+    }
+
+    fn take_room(&self, spec: &FunctionSpec) -> bool {
         let mut state = self.state();
         let memory_mb = state.memory_mb + u64::from(spec.memory_mb);
         if state.is_closed || state.count >= self.limits.environments || memory_mb > self.limits.memory_mb {

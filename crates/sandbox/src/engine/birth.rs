@@ -12,6 +12,7 @@ use crate::driver::{Driver, Job};
 use crate::interpreters::Interpreter;
 use crate::launcher::protocol::Start;
 use crate::logs::Log;
+use crate::pool::Birth;
 use crate::runtime::{Language, Runtime};
 use crate::sandbox::Sandbox;
 use crate::spec::{FunctionSpec, Network, Program};
@@ -30,10 +31,11 @@ impl Inner {
     pub(super) async fn start_environment(
         self: Arc<Self>,
         spec: FunctionSpec,
+        birth: Birth,
         job: Option<Job>,
     ) -> Result<(), EngineError> {
         let made = self.clone().make(&spec, job.is_none()).await;
-        let (driver, messages, inputs, tasks) = match made {
+        let (mut driver, messages, inputs, tasks) = match made {
             Ok(made) => made,
             Err(error) => {
                 self.pool.release(&spec);
@@ -43,6 +45,7 @@ impl Inner {
                 return Err(error);
             }
         };
+        driver.birth = Some(birth);
         tokio::spawn(async move {
             driver.run(job, messages, inputs).await;
             for task in tasks {
