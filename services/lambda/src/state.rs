@@ -120,6 +120,11 @@ impl Lambda {
             .await
     }
 
+    /// Whether this node ends its functions because it ends itself.
+    pub fn is_stopping(&self) -> bool {
+        self.engine.get().is_some_and(Engine::is_stopping)
+    }
+
     /// The operator's folder of images.
     pub fn images(&self) -> Option<PathBuf> {
         self.setup.get()?.images.clone()

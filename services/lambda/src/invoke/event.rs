@@ -176,8 +176,14 @@ async fn attempt(cx: &Cx, job: &Job, waiting: Waiting, name: &FunctionName) -> R
         client_context: event.waiting.client_context.clone(),
         response: ResponseMode::Buffered,
     };
-    let outcome = run(cx, &event.picked, call).await?;
-    if outcome.result.is_success() {
+    let outcome = run(cx, &event.picked, call).await;
+    let has_succeeded = outcome.as_ref().is_ok_and(|outcome| outcome.result.is_success());
+    if !has_succeeded && cx.state::<Lambda>().is_stopping() {
+        // The environment went with this node, which says nothing of the function. The row stays, and runs after the next start.
+        return std::future::pending().await;
+    }
+    let outcome = outcome?;
+    if has_succeeded {
         return event.end("Success", Some(&outcome)).await;
     }
     event.failed(&outcome).await
