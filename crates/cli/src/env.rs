@@ -44,7 +44,7 @@ pub fn run(env: Env) -> Result<(), String> {
 }
 
 /// As a shell word.
-fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     let is_plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:+=".contains(&b));
     if is_plain { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) }
 }

@@ -6,8 +6,9 @@
 //! Source: AWS Lambda Developer Guide, "Runtime-included SDK versions" of Python and of Node.js.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use clap::{Args, Subcommand};
 use pileus_sandbox::{Language, interpreters};
@@ -158,8 +159,8 @@ impl Install {
             });
             for python in pythons {
                 let (major, minor) = python.version;
-                let target = dir.join(format!("python{major}.{minor}"));
-                match pip(&python.binary, &target) {
+                let run = |pip: &mut Command| pip.status();
+                match install_python(&dir, python.version, &python.binary, run) {
                     Ok(()) => done.push(format!("boto3 for Python {major}.{minor}")),
                     Err(error) => eprintln!("pileus: {}: {error}", python.binary.display()),
                 }
@@ -184,15 +185,27 @@ fn make(dir: &Path) -> Result<(), String> {
     fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))
 }
 
-/// Beside and then in place of what was there, so that running functions see one or the other whole.
-fn pip(python: &Path, target: &Path) -> Result<(), String> {
-    let fresh = beside(target);
+/// Where boto3 for a version of Python lies, or would lie.
+pub fn python_sdk(dir: &Path, (major, minor): (u32, u32)) -> PathBuf {
+    dir.join(format!("python{major}.{minor}"))
+}
+
+/// Beside and then in place of what was there, so that running functions see one or the other whole. `run` starts pip.
+pub fn install_python(
+    dir: &Path,
+    version: (u32, u32),
+    python: &Path,
+    run: impl FnOnce(&mut Command) -> io::Result<ExitStatus>,
+) -> Result<(), String> {
+    make(dir)?;
+    let target = python_sdk(dir, version);
+    let fresh = beside(&target);
     let _ = fs::remove_dir_all(&fresh);
     let mut command = Command::new(python);
     command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
     // Said by the environment: an old pip knows no such option.
     command.arg(&fresh).args(["boto3", "urllib3"]).env("PIP_ROOT_USER_ACTION", "ignore");
-    finish(command, &fresh, target)
+    finish(command, &fresh, &target, run)
 }
 
 fn npm(target: &Path) -> Result<(), String> {
@@ -202,7 +215,7 @@ fn npm(target: &Path) -> Result<(), String> {
     let mut command = Command::new("npm");
     command.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--prefix"]);
     command.arg(&fresh).args(CLIENTS);
-    finish(command, &fresh, target)
+    finish(command, &fresh, target, |npm| npm.status())
 }
 
 fn beside(target: &Path) -> PathBuf {
@@ -211,9 +224,14 @@ fn beside(target: &Path) -> PathBuf {
     name.into()
 }
 
-fn finish(mut command: Command, fresh: &Path, target: &Path) -> Result<(), String> {
+fn finish(
+    mut command: Command,
+    fresh: &Path,
+    target: &Path,
+    run: impl FnOnce(&mut Command) -> io::Result<ExitStatus>,
+) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().map_err(|error| format!("{name} cannot be started: {error}"))?;
+    let status = run(&mut command).map_err(|error| format!("{name} cannot be started: {error}"))?;
     if !status.success() {
         let _ = fs::remove_dir_all(fresh);
         return Err(format!("{name} failed ({status})"));

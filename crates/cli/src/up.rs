@@ -25,16 +25,12 @@ pub fn run(up: Up) -> Result<(), String> {
     runtime.block_on(async {
         let node = Node::start(config.clone()).await.map_err(|error| error.to_string())?;
         greet(&node, &config);
-        if let Some(demo) = demo {
-            let (config, port) = (config.clone(), node.address().port());
-            tokio::task::spawn_blocking(move || {
-                if let Err(message) = crate::demo::run(demo, &config, port) {
-                    eprintln!("{message}");
-                }
-            });
-        }
+        let demo = demo.map(|demo| crate::demo::start(demo, &config, node.address().port()));
         wait_for_signal().await?;
         tracing::info!("stopping: open requests may finish");
+        if let Some(demo) = demo {
+            demo.stop().await;
+        }
         node.stop().await.map_err(|error| error.to_string())
     })
 }
