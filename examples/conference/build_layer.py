@@ -1,5 +1,6 @@
 """Packs the libraries of the badge function into a layer: Pillow and qrcode, as wheels for Lambda's Linux."""
 
+import os
 import pathlib
 import platform
 import shutil
@@ -28,6 +29,7 @@ def build(out: pathlib.Path, python: str = "3.12", machine: str = "") -> pathlib
             "--python-version", python, "--platform", wheels, *PACKAGES,
         ],
         check=True,
+        env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"},
     )  # fmt: skip
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
         for path in sorted(target.rglob("*")):

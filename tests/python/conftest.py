@@ -6,8 +6,6 @@ from harness import *  # noqa: F403
 
 # Faults that are known and not mended yet: each test says what ought to hold. Mend the fault, then take its line away.
 KNOWN_FAULTS = {
-    "test_the_tables_name_is_a_variable": "conference: the function answers before its new configuration holds",
-    "test_a_killed_node_loses_no_accepted_registration": "conference: not proved yet",
 }
 
 
