@@ -39,6 +39,8 @@ use crate::node::Shared;
 const TLS_HANDSHAKE: u8 = 0x16;
 /// How long a client may take to send its request line and headers, or its TLS hello.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a connection reads ahead of its body's reader, and the longest head.
+const BUFFER: usize = 128 << 10;
 /// How long open requests may take to end once the node stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -122,7 +124,7 @@ async fn requests<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(HeadTimer).header_read_timeout(HEADER_TIMEOUT);
+    server.http1().timer(HeadTimer).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
     server.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(64 << 10);
     let service = service_fn(move |request| {
         let shared = shared.clone();

@@ -37,8 +37,9 @@ impl FileSource {
         }
         self.rest.start += length;
         let file = self.file.clone();
+        // Not by the thread that reads: each of a hundred would keep some for its next piece.
+        let mut piece = vec![0; length as usize];
         Some(tokio::task::spawn_blocking(move || {
-            let mut piece = vec![0; length as usize];
             file.read_exact_at(&mut piece, start)?;
             Ok(Bytes::from(piece))
         }))

@@ -14,7 +14,7 @@ use crate::backend::Sink;
 use crate::{BlobError, BlobId};
 
 /// Two of these are what an upload holds in memory, so that many may go on at once.
-const BUFFER: usize = 512 << 10;
+const BUFFER: usize = 256 << 10;
 
 pub(super) struct FileSink {
     folder: PathBuf,
