@@ -137,7 +137,7 @@ def test_backends_say_something_to_connections(sockets, node, denied):
     with pytest.raises(websocket.WebSocketConnectionClosedException):
         client.recv()
         client.recv()
-    eventually(lambda: error_code(management.get_connection, ConnectionId=id) == "GoneException")
+    assert error_code(management.get_connection, ConnectionId=id) == "GoneException", "whoever sees it end finds it gone"
     assert sockets.ids(other), "others stay"
     other.close()
 

@@ -68,10 +68,11 @@ pub async fn begin(cx: &Cx, upgrade: Upgrade, id: String, row: ConnectionRow) ->
             Ok(connection) => session.run(connection, received).await,
             Err(error) => {
                 tracing::debug!(%error, "a client left before its connection began");
+                session.forget().await;
                 (1006, String::new())
             }
         };
-        session.end(&closed).await;
+        disconnect(session.cx.platform(), &session.id, &session.row, &closed).await;
     });
     Ok(())
 }
@@ -89,7 +90,7 @@ enum Next {
 }
 
 impl Session {
-    /// Until the connection ends; its code and reason.
+    /// Until the connection has ended, and nobody finds it any more; its code and reason.
     async fn run(&self, connection: Box<dyn Duplex>, mut commands: mpsc::Receiver<Command>) -> (u16, String) {
         let config = WebSocketConfig::default()
             .read_buffer_size(2 << 10)
@@ -130,8 +131,13 @@ impl Session {
             };
             match next {
                 Next::GoOn => {}
-                Next::Closed(code, reason) => return (code, reason),
+                Next::Closed(code, reason) => {
+                    self.forget().await;
+                    return (code, reason);
+                }
                 Next::Close(frame) => {
+                    // Whoever is told that the connection ends finds it gone.
+                    self.forget().await;
                     let (code, reason) = (u16::from(frame.code), frame.reason.to_string());
                     let _ = tokio::time::timeout(GOODBYE, goodbye(&mut socket, frame)).await;
                     return (code, reason);
@@ -200,13 +206,11 @@ impl Session {
         }
     }
 
-    /// Forgets the connection, and runs `$disconnect`.
-    async fn end(&self, closed: &(u16, String)) {
+    async fn forget(&self) {
         self.cx.state::<Connections>().remove(&self.id);
         if let Err(error) = connections::forget(self.cx.store(), &self.id).await {
             tracing::warn!(%error, "a connection that ended cannot be forgotten");
         }
-        disconnect(self.cx.platform(), &self.id, &self.row, closed).await;
     }
 }
 
