@@ -7,6 +7,7 @@ serves a whole test module; tests make their own resources in it, so they run al
 import itertools
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -119,6 +120,24 @@ class Node:
 
     def reset(self):
         requests.post(f"{self.endpoint}/_pileus/state/reset", timeout=30).raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def sdk():
+    """Functions of this module's nodes find boto3, as after `pileus runtimes install`: the tests' own, copied once."""
+    folder = ROOT / "target" / "runtimes"
+    place = folder / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    mark = folder / f"{place.name}.txt"
+    if not mark.exists() or mark.read_text() != boto3.__version__:
+        shutil.rmtree(place, ignore_errors=True)
+        here = pathlib.Path(boto3.__file__).parents[1]
+        for package in ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil"):
+            shutil.copytree(here / package, place / package)
+        shutil.copy(here / "six.py", place)
+        mark.write_text(boto3.__version__)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PILEUS_RUNTIMES_DIR", str(folder))
+        yield
 
 
 @pytest.fixture(scope="module")

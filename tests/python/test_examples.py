@@ -27,20 +27,7 @@ EXAMPLES = ROOT / "examples"
 BUILD = ROOT / "target" / "examples"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def sdk():
-    """boto3 for this Python's functions, as `pileus runtimes install` would bring it; nodes look for it there."""
-    (pin,) = [line for line in (ROOT / "tests/python/requirements.txt").read_text().split() if line.startswith("boto3==")]
-    runtimes = BUILD / "runtimes"
-    place = runtimes / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    mark = BUILD / "sdk.txt"
-    if not (place.exists() and mark.exists() and mark.read_text() == pin):
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target", str(place), pin]
-        subprocess.run(pip, check=True)
-        mark.write_text(pin)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PILEUS_RUNTIMES_DIR", str(runtimes))
-        yield
+pytestmark = pytest.mark.usefixtures("sdk")
 
 
 def load(path):
