@@ -132,6 +132,12 @@ impl Txn {
         *state.reads.keep(space, key.clone(), Some(version)) == Some(version)
     }
 
+    /// As a tracked read that found nothing, without reading: if the key is there by the commit, the transaction runs again.
+    /// For a key that each run makes anew.
+    pub fn expect_absent(&self, space: Space, key: Bytes) {
+        self.state().reads.keep(space, key, None);
+    }
+
     /// Not tracked: for what the outcome does not depend on, or what another tracked read implies.
     pub async fn get_untracked(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         Ok(self.read(space, key, Tracking::Untracked).await?.map(|(value, _)| value))

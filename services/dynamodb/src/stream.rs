@@ -108,8 +108,9 @@ pub fn label(now: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}")
 }
 
-/// Begins a stream.
-pub fn open(
+/// Begins a stream. What is written to it from now on has greater numbers than its beginning, on nodes too whose clocks are
+/// behind.
+pub async fn open(
     txn: &Txn,
     address: &Address,
     settings: &StreamSettings,
@@ -124,6 +125,7 @@ pub fn open(
         created_at: now,
         closed_at: None,
     };
+    watermark::lift(txn, record.generation, order::number_at(Timestamp::from_millis(now))).await?;
     let key = (address.account, address.region.clone(), address.name.clone(), settings.label.clone());
     Ok(STREAMS.put(txn, &key, &row)?)
 }
@@ -145,6 +147,8 @@ pub struct Change<'a> {
 }
 
 /// Adds the record of a change under a generation: of a stream, or of a table's point-in-time recovery.
+///
+/// `is_shared`: another node may have drawn the same number; then the transaction draws another one.
 pub fn append(
     txn: &Txn,
     generation: u64,
@@ -152,6 +156,7 @@ pub fn append(
     schema: &KeySchema,
     change: &Change<'_>,
     number: u64,
+    is_shared: bool,
 ) -> Result<(), DynamoError> {
     let Sides { old, new } = *change.sides;
     let (event, (some, _)) = match (old, new) {
@@ -172,7 +177,11 @@ pub fn append(
         new: new.map(|(_, bytes)| bytes.clone()),
         is_expiry: change.origin == Origin::Expiry,
     };
-    txn.put(Space::Log, keys::record(generation, number), rows::encode(&row)?);
+    let key = keys::record(generation, number);
+    if is_shared {
+        txn.expect_absent(Space::Log, key.clone());
+    }
+    txn.put(Space::Log, key, rows::encode(&row)?);
     txn.notify(keys::record(generation, 0).slice(..10));
     Ok(())
 }

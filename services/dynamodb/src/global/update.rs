@@ -114,7 +114,7 @@ async fn add(
         label: stream::label(cx.now()),
         view: View::NewAndOldImages,
     };
-    stream::open(txn, &target, &settings, &new, new.created_at)?;
+    stream::open(txn, &target, &settings, &new, new.created_at).await?;
     new.latest_stream = Some(settings.label.clone());
     new.stream = Some(settings);
 

@@ -1,6 +1,8 @@
 //! One change of one item: its condition, the entries of indexes, the records of the stream and of point-in-time recovery, the
 //! row of its expiry, and the same in every replica of a global table. All of it goes into one commit.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use bytes::Bytes;
 use pileus_core::Timestamp;
 use pileus_store::due::NewJob;
@@ -137,7 +139,7 @@ pub async fn apply(txn: &Txn, run: &Run<'_>, table: &Table, change: &Change) -> 
     let number = match table.record.keeps_changes() {
         true if has_changed => {
             let mark = match run.is_shared {
-                true => run.dynamo.watermarks.floor(txn, change.generation).await?,
+                true => run.dynamo.watermarks.floor(txn, change.generation).await? + spread(&change.key),
                 false => 0,
             };
             Some(run.ticket.draw(run.now, floor.max(mark)))
@@ -153,6 +155,14 @@ pub async fn apply(txn: &Txn, run: &Run<'_>, table: &Table, change: &Change) -> 
     }
     let size = new.map_or(0, item_size);
     Ok(Applied { new: made, size, consumed, old })
+}
+
+/// How far above the watermark the number of an item's record is drawn, at least, in nanoseconds: nodes whose clocks are behind
+/// all draw just above it, and would mostly draw the same.
+fn spread(key: &EncodedKey) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish() & 0xffff
 }
 
 fn checked(old: Option<&Item>) -> Consumed {
@@ -221,12 +231,20 @@ pub async fn write(
     if let Some(number) = number.filter(|_| sides.differ()) {
         let change = stream::Change { sides, origin: run.origin, now: run.now };
         if let Some(settings) = &table.record.stream {
-            stream::append(txn, settings.generation, settings.view, table.schema(), &change, number)?;
+            stream::append(
+                txn,
+                settings.generation,
+                settings.view,
+                table.schema(),
+                &change,
+                number,
+                run.is_shared,
+            )?;
         }
         let recovery = table.record.recovery.as_ref().map(|recovery| &recovery.generation);
         for generation in recovery.into_iter().chain(&table.record.recordings) {
             let view = stream::View::NewAndOldImages;
-            stream::append(txn, *generation, view, table.schema(), &change, number)?;
+            stream::append(txn, *generation, view, table.schema(), &change, number, run.is_shared)?;
         }
     }
     write_expiry(txn, table, key, old, new).await?;

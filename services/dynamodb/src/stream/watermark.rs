@@ -67,12 +67,16 @@ pub async fn get(store: &Store, table: u64) -> Result<u64, DynamoError> {
 /// # Errors
 /// Of the store.
 pub async fn raise(store: &Store, table: u64, number: u64) -> Result<(), DynamoError> {
-    store
-        .transact(|txn| async move {
-            if WATERMARKS.get(&txn, &table).await?.is_none_or(|known| known.number < number) {
-                WATERMARKS.put(&txn, &table, &Watermark { number })?;
-            }
-            Ok(())
-        })
-        .await
+    store.transact(|txn| async move { lift(&txn, table, number).await }).await
+}
+
+/// As `raise`, with the commit of a transaction.
+///
+/// # Errors
+/// Of the store.
+pub async fn lift(txn: &Txn, table: u64, number: u64) -> Result<(), DynamoError> {
+    if WATERMARKS.get(txn, &table).await?.is_none_or(|known| known.number < number) {
+        WATERMARKS.put(txn, &table, &Watermark { number })?;
+    }
+    Ok(())
 }

@@ -49,7 +49,7 @@ pub async fn create_table(
             return Err(table::in_use(&address.name, "Table already exists"));
         }
         if let Some(settings) = &record.stream {
-            stream::open(&txn, address, settings, record, record.created_at)?;
+            stream::open(&txn, address, settings, record, record.created_at).await?;
         }
         TABLES.put(&txn, &address.key(), record)?;
         Ok(())

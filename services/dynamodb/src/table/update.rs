@@ -171,7 +171,7 @@ async fn change_stream(
             "Table has no stream to disable: TableName: ".to_owned() + &address.name,
         )),
         (Some(new), None) => {
-            stream::open(txn, address, &new, record, now)?;
+            stream::open(txn, address, &new, record, now).await?;
             record.latest_stream = Some(new.label.clone());
             record.stream = Some(new);
             Ok(true)
