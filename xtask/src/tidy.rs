@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 9] = [
     &["pileus-core"],
     &["pileus-wire", "pileus-iam", "pileus-blobs", "pileus-sandbox", "pileus-vtl"],
     &["pileus-models", "pileus-store", "pileus-api-*"],
-    &["pileus-store-postgres"],
+    &["pileus-store-postgres", "pileus-blobs-bucket"],
     &["pileus-platform"],
     &["pileus-svc-*"],
     &["pileus-node"],
