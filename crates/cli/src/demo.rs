@@ -155,7 +155,9 @@ fn prepare(folder: &Path, config: &NodeConfig, port: u16, children: &Children) -
     let sdk = runtimes::python_sdk(&runtimes_dir, version);
     if !sdk.exists() {
         eprintln!("demo: boto3, for functions and for the script (as `pileus runtimes install` brings it)");
-        runtimes::install_python(&runtimes_dir, version, &binary, |pip| children.run(pip))?;
+        runtimes::install_python(&runtimes_dir, version, &binary, |pip| children.run(pip)).map_err(
+            |error| format!("{error}: is the package index reachable? The node goes on without the demo"),
+        )?;
     }
     let absolute = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let region = config.default_region.as_str();
@@ -185,7 +187,7 @@ fn python(folder: &Path, children: &Children) -> Result<(PathBuf, (u32, u32)), S
     found.retain(|python| PYTHONS.contains(&python.version));
     let has_pip = |python: &Path| {
         let mut asked = Command::new(python);
-        asked.args(["-c", "import pip"]).stdout(Stdio::null()).stderr(Stdio::null());
+        asked.args(["-m", "pip", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
         children.run(&mut asked).is_ok_and(|status| status.success())
     };
     if let Some(python) = found.iter().find(|python| has_pip(&python.binary)) {
