@@ -6,10 +6,12 @@
 
 mod apigateway;
 mod cluster;
+mod dynamodb;
 mod floor;
 mod functions;
 mod load;
 mod s3;
+mod sns;
 mod wire;
 
 use std::path::Path;
@@ -34,10 +36,13 @@ pub struct Args {
     /// Also queue this many messages of 1 KB and measure memory and receive cost
     #[arg(long, default_value_t = 0)]
     messages: usize,
+    /// With `--only dynamodb`: also load this many items of 1 KB and take the same figures of them
+    #[arg(long, default_value_t = 0)]
+    items: usize,
     /// Measure this binary, instead of building one
     #[arg(long)]
     binary: Option<std::path::PathBuf>,
-    /// Only one load: identity, send, cycle, wake, functions, apigateway, s3, cluster, deep (with --messages)
+    /// Only one load: identity, send, cycle, wake, functions, apigateway, s3, dynamodb, sns, cluster, deep (with --messages)
     #[arg(long)]
     only: Option<String>,
     /// Nodes on a shared database, as `--only cluster`: an empty database's URL, or `postgres` to have a server started
@@ -81,11 +86,12 @@ async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
         let url = args.store.as_deref().filter(|store| *store != "postgres");
         return cluster::run(binary, dir, url, args.clients, seconds).await;
     }
-    if args.only.as_deref() == Some("s3") {
-        return s3::run(binary, dir, args.clients, seconds).await;
-    }
-    if let Some(only) = &args.only {
-        return one(args, binary, dir, only, seconds).await;
+    match args.only.as_deref() {
+        None => {}
+        Some("s3") => return s3::run(binary, dir, args.clients, seconds).await,
+        Some("dynamodb") => return dynamodb::run(binary, dir, args.clients, seconds, args.items).await,
+        Some("sns") => return sns::run(binary, dir, args.clients, seconds).await,
+        Some(only) => return one(args, binary, dir, only, seconds).await,
     }
     println!("{:<44} {:>12} {:>12} {:>10} {:>10}", "", "per second", "CPU us", "p50 ms", "p99 ms");
 

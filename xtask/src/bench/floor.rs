@@ -22,6 +22,9 @@ const ANSWER: &[u8] = br#"<GetCallerIdentityResponse xmlns="https://sts.amazonaw
 /// An object of 4 KB.
 const OBJECT: &[u8] = &[b'x'; 4 << 10];
 
+/// An answer of 1 KB.
+const ITEM: &[u8] = &[b'x'; 1 << 10];
+
 /// What is read of a file at a time.
 const PIECE: u64 = 256 << 10;
 
@@ -42,12 +45,13 @@ pub async fn serve(port: u16) -> Result<(), String> {
     }
 }
 
-/// `/object`, `/sink`, `/file?path`; anything else is somebody who asks who they are.
+/// `/object`, `/item`, `/sink`, `/file?path`; anything else is somebody who asks who they are.
 async fn answer(request: Request<Incoming>) -> Answer {
     let (parts, mut body) = request.into_parts();
     while let Some(Ok(_)) = body.frame().await {}
     match parts.uri.path() {
         "/object" => constant(OBJECT),
+        "/item" => constant(ITEM),
         "/sink" => constant(b""),
         "/file" => file(parts.uri.query().unwrap_or_default()).await.unwrap_or_else(|_| {
             let mut answer = constant(b"no such file");
