@@ -22,15 +22,16 @@ def build(out: pathlib.Path, python: str = "3.12", machine: str = "") -> pathlib
     target = out / "layer" / "python"
     shutil.rmtree(target, ignore_errors=True)
     wheels = "manylinux2014_aarch64" if machine == "arm64" else "manylinux2014_x86_64"
-    subprocess.run(
+    fetched = subprocess.run(
         [
             sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
             "--target", str(target), "--only-binary", ":all:", "--implementation", "cp",
             "--python-version", python, "--platform", wheels, *PACKAGES,
         ],
-        check=True,
         env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"},
     )  # fmt: skip
+    if fetched.returncode != 0:
+        raise SystemExit(f"pip could not fetch {' and '.join(PACKAGES)}: is the package index reachable?")
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
         for path in sorted(target.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -323,4 +323,23 @@ mod tests {
     fn moments_are_shown_in_milliseconds_with_an_offset() {
         assert_eq!(modified_text(Timestamp::from_millis(1_440_938_160_007)), "2015-08-30T12:36:00.007+0000");
     }
+    #[test]
+    fn a_function_holds_its_package_and_those_of_its_layers() {
+        let code = |letter: char| {
+            let digits = letter.to_string().repeat(32);
+            serde_json::json!({
+                "blob": { "id": format!("lambda/{digits}"), "length": 1, "sha256": vec![0; 32] },
+                "unzipped": 1,
+            })
+        };
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "runtime": "python3.12", "handler": "index.handler", "role": "", "description": "", "timeout": 3,
+            "memory_mb": 128, "ephemeral_mb": 512, "layers": [{ "arn": "one", "code": code('b') }, { "arn": "two", "code": code('c') }],
+            "architecture": "x86_64", "logging": { "is_json": false, "group": "" }, "code": code('a'),
+            "modified": Timestamp::EPOCH, "revision": "", "runtime_updates": "Auto",
+        }))
+        .expect("a configuration");
+        let held: String = config.blobs().filter_map(|blob| blob.id.name().chars().next()).collect();
+        assert_eq!(held, "abc");
+    }
 }
