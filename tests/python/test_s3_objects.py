@@ -456,6 +456,40 @@ def test_a_flipped_byte_is_found(durable_node, name, tmp_path):
     assert s3.get_object(Bucket=bucket, Key="large", Range="bytes=0-99")["Body"].read() == data(300_000)[:100]
 
 
+def test_a_copy_shares_no_more_than_its_bytes_with_its_source(durable_node, name, tmp_path):
+    """One file under two names, each removed by itself; where something must differ, the bytes are copied."""
+    s3, bucket = durable_node.client("s3"), name()
+    s3.create_bucket(Bucket=bucket)
+    body, source = data(300_000), {"Bucket": bucket, "Key": "source"}
+    own = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+    sums = {"ChecksumMode": "ENABLED"}
+
+    def files():
+        found = (tmp_path / "data" / "blobs" / "s3").rglob("*")
+        return sorted(path.stat().st_ino for path in found if path.is_file())
+
+    put = s3.put_object(**source, Body=body, Metadata={"m": "1"}, ChecksumAlgorithm="SHA256")
+    copied = s3.copy_object(Bucket=bucket, Key="copy", CopySource=source)["CopyObjectResult"]
+    assert (copied["ETag"], copied["ChecksumSHA256"]) == (put["ETag"], put["ChecksumSHA256"])
+    assert len(files()) == 2 and len(set(files())) == 1
+    s3.copy_object(Bucket=bucket, Key="crc", CopySource=source, ChecksumAlgorithm="CRC32C")
+    s3.copy_object(Bucket=bucket, Key="own", CopySource=source, **own)
+    assert len(files()) == 4 and len(set(files())) == 3
+    # Onto itself: the metadata is new, the bytes stay.
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "copy"}, MetadataDirective="REPLACE", Metadata={"m": "2"})
+    assert len(files()) == 4 and len(set(files())) == 3
+    s3.put_object(**source, Body=data(200_000))
+    s3.delete_object(**source)
+    got = s3.get_object(Bucket=bucket, Key="copy", **sums)
+    assert (got["Body"].read(), got["Metadata"], got["ChecksumSHA256"]) == (body, {"m": "2"}, put["ChecksumSHA256"])
+    assert s3.get_object(Bucket=bucket, Key="copy", Range="bytes=100000-100009")["Body"].read() == body[100_000:100_010]
+    assert s3.get_object(Bucket=bucket, Key="own", **own)["Body"].read() == body
+    assert s3.get_object(Bucket=bucket, Key="crc")["Body"].read() == body
+    for key in ("copy", "own", "crc"):
+        s3.delete_object(Bucket=bucket, Key=key)
+    assert files() == []
+
+
 def test_a_kill_amid_work_loses_nothing_acknowledged_and_leaves_no_file(durable_node, name, tmp_path):
     """Puts, copies, multipart uploads and deletes from several threads; the node is killed while they run, three times."""
     import subprocess

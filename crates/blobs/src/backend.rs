@@ -31,6 +31,16 @@ pub trait Backend: Send + Sync + 'static {
         range: Range<u64>,
     ) -> BoxFuture<'a, Result<Box<dyn Source>, BlobError>>;
 
+    /// Gives a finished blob a second name, durably, without copying its bytes: each name is deleted by itself. False, and nothing
+    /// done, where that cannot be.
+    ///
+    /// # Errors
+    /// `NotFound`
+    fn link<'a>(&'a self, from: &'a BlobId, to: &'a BlobId) -> BoxFuture<'a, Result<bool, BlobError>> {
+        let _ = (from, to);
+        Box::pin(async { Ok(false) })
+    }
+
     /// Deleting what is not there succeeds.
     fn delete<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<(), BlobError>>;
 

@@ -73,6 +73,17 @@ impl Blobs {
         writer.finish().await
     }
 
+    /// The same bytes as a blob of its own, without copying them; `None` where the place that keeps blobs cannot do that, and they
+    /// have to be copied. Durable when this returns; for its reference see `Writer::finish`.
+    ///
+    /// # Errors
+    /// `NotFound`
+    pub async fn link(&self, blob: &Blob) -> Result<Option<Blob>, BlobError> {
+        let id = BlobId::new(self.area, self.parts.clock.unmoved(), &self.parts.ids.hex(CHANCE));
+        let is_linked = self.parts.backend.link(&blob.id, &id).await?;
+        Ok(is_linked.then(|| Blob { id, ..blob.clone() }))
+    }
+
     /// Streams part of a blob. `range` is cut to the blob's length. A range is not checked against the checksum.
     ///
     /// # Errors

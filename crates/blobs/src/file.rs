@@ -111,6 +111,24 @@ impl Backend for FileBackend {
         })
     }
 
+    fn link<'a>(&'a self, from: &'a BlobId, to: &'a BlobId) -> BoxFuture<'a, Result<bool, BlobError>> {
+        let (old, new) = (self.path(from), self.path(to));
+        let folder = self.folder(to.area(), to.shard());
+        Box::pin(async move {
+            let linked = blocking(move || {
+                make_folder(&folder)?;
+                fs::hard_link(old, new)?;
+                sync_folder(&folder)
+            });
+            match linked.await {
+                Ok(()) => Ok(true),
+                Err(error) if cannot_link(error.kind()) => Ok(false),
+                Err(error) if error.kind() == ErrorKind::NotFound => Err(BlobError::NotFound(from.clone())),
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+
     fn delete<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<(), BlobError>> {
         let path = self.path(id);
         // The folder is not synced: a deleted file that a power cut brings back is an orphan like any other.
@@ -160,6 +178,17 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
         Ok(done) => done,
         Err(error) => Err(io::Error::other(error)),
     }
+}
+
+/// File systems without hard links, and files that have as many as can be.
+fn cannot_link(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TooManyLinks
+            | ErrorKind::Unsupported
+            | ErrorKind::PermissionDenied
+            | ErrorKind::CrossesDevices
+    )
 }
 
 /// Names in a folder that may not be there.

@@ -54,6 +54,15 @@ impl Backend for MemoryBackend {
         })
     }
 
+    fn link<'a>(&'a self, from: &'a BlobId, to: &'a BlobId) -> BoxFuture<'a, Result<bool, BlobError>> {
+        Box::pin(async move {
+            let mut map = lock(&self.0);
+            let whole = map.get(from).cloned().ok_or_else(|| BlobError::NotFound(from.clone()))?;
+            map.insert(to.clone(), whole);
+            Ok(true)
+        })
+    }
+
     fn delete<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<(), BlobError>> {
         Box::pin(async move {
             lock(&self.0).remove(id);

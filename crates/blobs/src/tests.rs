@@ -109,6 +109,29 @@ proptest! {
 }
 
 #[tokio::test]
+async fn a_linked_blob_outlives_the_one_that_it_was_made_of() {
+    let dir = tempfile::tempdir().unwrap();
+    for blobs in [files(dir.path()).0, memory()] {
+        let blob = blobs.put(Bytes::from_static(b"hello")).await.unwrap();
+        let linked = blobs.link(&blob).await.unwrap().expect("both can link");
+        assert_ne!(linked.id, blob.id);
+        assert_eq!(Blob { id: blob.id.clone(), ..linked.clone() }, blob);
+        blobs.delete(&blob.id).await.unwrap();
+        assert_eq!(&blobs.read(&linked, 5).await.unwrap()[..], b"hello");
+        // Each name is swept by itself.
+        let kept = linked.id.clone();
+        let swept = blobs.sweep(Duration::ZERO, |_| {
+            let kept = HashSet::from([kept.clone()]);
+            async move { Ok::<_, BlobError>(kept) }
+        });
+        assert_eq!(swept.await.unwrap(), Swept { asked: 1, deleted: 0, unfinished: 0 });
+        assert!(matches!(blobs.link(&blob).await, Err(BlobError::NotFound(id)) if id == blob.id));
+        blobs.delete(&linked.id).await.unwrap();
+    }
+    assert_eq!(all_files(dir.path()), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn a_deleted_blob_is_gone_and_may_be_deleted_again() {
     let dir = tempfile::tempdir().unwrap();
     for blobs in [files(dir.path()).0, memory()] {

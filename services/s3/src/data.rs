@@ -9,6 +9,8 @@ use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use pileus_platform::blobs::{Blob, BlobError, BlobId, Blobs, Reader as BlobReader};
@@ -24,7 +26,7 @@ use tokio::sync::mpsc;
 use crate::encryption::{DataKey, FRAME, SEALED_FRAME, Wrapping, sealed_length};
 use crate::error::S3Error;
 use crate::keys::{self, BLOBS, LAYOUT, WORK};
-use crate::version::{Place, Sealed, StoredId, WrappedKey};
+use crate::version::{Encryption, ObjectVersion, Place, Sealed, StoredId, WrappedKey};
 
 /// The area of our blobs.
 pub const AREA: &str = "s3";
@@ -110,6 +112,34 @@ impl Incoming {
             Place::Nothing | Place::Layout { .. } => {}
         }
         Ok(())
+    }
+
+    /// The bytes of a version as bytes of their own, without copying them: the same blob under another name, and the same key to
+    /// it. `None` where they have to be copied: they are not in one blob, they would have another ETag or checksum, a customer's key
+    /// protects them, or blobs lie where they cannot be linked.
+    ///
+    /// # Errors
+    /// `Blob(NotFound)` when they were removed since the version was read; faults of the disk.
+    pub async fn linked(
+        cx: &Cx,
+        from: &ObjectVersion,
+        wrapping: &Wrapping,
+        algorithm: Algorithm,
+    ) -> Result<Option<Incoming>, S3Error> {
+        let is_managed =
+            (&from.encryption, wrapping.encryption()) == (&Encryption::Managed, Encryption::Managed);
+        let (Place::Blob(sealed), true, None) = (&from.place, is_managed, from.parts) else {
+            return Ok(None);
+        };
+        let kept =
+            from.checksum.as_ref().filter(|sum| !sum.is_composite && sum.algorithm == algorithm.name());
+        let checksum = kept.and_then(|sum| Checksum::parse(algorithm, &sum.value));
+        let md5 = hex::decode(&from.etag).ok();
+        let md5 = md5.and_then(|md5| Checksum::parse(Algorithm::Md5, &BASE64.encode(md5)));
+        let (Some(checksum), Some(md5)) = (checksum, md5) else { return Ok(None) };
+        let Some(blob) = blobs(cx.blobs()).link(&sealed.blob).await? else { return Ok(None) };
+        let place = Place::Blob(Sealed { blob, ..sealed.clone() });
+        Ok(Some(Incoming { size: from.size, md5, checksum, also: None, place, row: None }))
     }
 
     /// Nobody will refer to them.

@@ -19,7 +19,7 @@ use crate::data::{self, Freed, Incoming, MAX_PUT};
 use crate::error::S3Error;
 use crate::keys::PARTS;
 use crate::list::request::limit;
-use crate::object::copy::{CopySource, copied_version, of_read};
+use crate::object::copy::{CopySource, copied_version};
 use crate::object::new::key;
 use crate::object::range;
 use crate::object::write::seconds;
@@ -210,9 +210,7 @@ pub async fn upload_part_copy(
             "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
         )));
     }
-    let body = data::read(cx, from.bucket.id, &from.version.place, &from.wrapping, range).await?;
-    let algorithm = upload.checksum.algorithm();
-    let incoming = data::receive(cx, body, &wrapping, algorithm, MAX_PUT).await.map_err(of_read)?;
+    let incoming = from.copied(cx, range, &wrapping, upload.checksum.algorithm()).await?;
     let to = Destination { bucket: &bucket.name, key, upload_id, number };
     let part = to.keep(cx, &upload, incoming).await?;
     let mut result = CopyPartResult {

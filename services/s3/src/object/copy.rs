@@ -2,6 +2,8 @@
 //!
 //! Source: Amazon S3 API Reference, "CopyObject". Recorded: the sentences.
 
+use std::ops::Range;
+
 use pileus_api_s3::{CopyObjectOutput, CopyObjectRequest, CopyObjectResult};
 use pileus_platform::{Cx, Fault};
 use pileus_wire::checksum::Algorithm;
@@ -10,7 +12,7 @@ use pileus_wire::sigv4::percent_decode;
 use crate::bucket::{Bucket, Versioning};
 use crate::checksum;
 use crate::condition::{ReadConditions, Verdict, WriteConditions};
-use crate::data::{self, MAX_PUT};
+use crate::data::{self, Incoming, MAX_PUT};
 use crate::effects::Event;
 use crate::encryption::{CustomerHeaders, Wrapping};
 use crate::error::S3Error;
@@ -118,6 +120,28 @@ pub struct Source {
     pub wrapping: Wrapping,
 }
 
+impl Source {
+    /// Part of its bytes, or all of them, as bytes of their own: linked where that can be, else copied.
+    ///
+    /// # Errors
+    /// As `data::read`.
+    pub async fn copied(
+        &self,
+        cx: &Cx,
+        range: Range<u64>,
+        wrapping: &Wrapping,
+        algorithm: Algorithm,
+    ) -> Result<Incoming, S3Error> {
+        if range == (0..self.version.size)
+            && let Some(linked) = Incoming::linked(cx, &self.version, wrapping, algorithm).await?
+        {
+            return Ok(linked);
+        }
+        let body = data::read(cx, self.bucket.id, &self.version.place, &self.wrapping, range).await?;
+        data::receive(cx, body, wrapping, algorithm, MAX_PUT).await.map_err(of_read)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Directive {
     Copy,
@@ -202,9 +226,7 @@ pub async fn copy_object(cx: &Cx, input: CopyObjectRequest) -> Result<CopyObject
     }
     let kept = from.version.checksum.as_ref().and_then(|sum| Algorithm::from_name(&sum.algorithm));
     let algorithm = algorithm.or(kept).unwrap_or(DEFAULT_CHECKSUM);
-    let body =
-        data::read(cx, from.bucket.id, &from.version.place, &from.wrapping, 0..from.version.size).await?;
-    let incoming = data::receive(cx, body, &wrapping, algorithm, MAX_PUT).await.map_err(of_read)?;
+    let incoming = from.copied(cx, 0..from.version.size, &wrapping, algorithm).await?;
     let put = Put { bucket: &bucket.name, key, conditions, event: Event::CreatedCopy };
     let (bucket, version) = put.commit(cx, incoming, version, &wrapping).await?;
     let mut result = CopyObjectResult {
@@ -230,7 +252,7 @@ pub fn copied_version(from: &Source) -> Option<String> {
 }
 
 /// The source broke off: a fault of ours, whatever it was that a body's end would be for a caller.
-pub fn of_read(error: S3Error) -> S3Error {
+fn of_read(error: S3Error) -> S3Error {
     match error.code() {
         "IncompleteBody" => {
             Fault::receiver("InternalError", "We encountered an internal error. Please try again.").into()
