@@ -9,6 +9,8 @@
 pub mod listing;
 pub mod version;
 
+use std::sync::Arc;
+
 use pileus_api_s3::{
     CopyObjectRequest, CreateBucketRequest, DeleteBucketRequest, DeleteObjectRequest, DeleteObjectsRequest,
     GetBucketLocationRequest, GetObjectRequest, HeadBucketRequest, HeadObjectRequest, PutObjectRequest,
@@ -19,6 +21,7 @@ use crate::acl::Headers as AclHeaders;
 use crate::bucket::{Bucket, Configured};
 use crate::error::S3Error;
 use crate::keys::CURRENT;
+use crate::known;
 use crate::object::copy::CopySource;
 use crate::object::delete::bypass;
 use crate::object::new::tags_of_header;
@@ -28,7 +31,11 @@ use crate::object::write::{Bypass, find_version};
 ///
 /// # Errors
 /// `NoSuchBucket`; `PermanentRedirect` for one of another region; `AccessDenied` when its owner is not the expected one.
-pub async fn bucket(cx: &Cx, name: Option<&str>, expected_owner: Option<&str>) -> Result<Bucket, S3Error> {
+pub async fn bucket(
+    cx: &Cx,
+    name: Option<&str>,
+    expected_owner: Option<&str>,
+) -> Result<Arc<Bucket>, S3Error> {
     let bucket = anywhere(cx, name, expected_owner).await?;
     // Who neither signs for a region nor sends to one's host is answered wherever the bucket is.
     if bucket.region != *cx.region() && (cx.origin().has_region || cx.origin().host.is_empty()) {
@@ -38,8 +45,14 @@ pub async fn bucket(cx: &Cx, name: Option<&str>, expected_owner: Option<&str>) -
 }
 
 /// As `bucket`, whatever region the request was signed for.
-pub async fn anywhere(cx: &Cx, name: Option<&str>, expected_owner: Option<&str>) -> Result<Bucket, S3Error> {
-    let bucket = Bucket::load(cx.store(), name.unwrap_or_default()).await?;
+pub async fn anywhere(
+    cx: &Cx,
+    name: Option<&str>,
+    expected_owner: Option<&str>,
+) -> Result<Arc<Bucket>, S3Error> {
+    let name = name.unwrap_or_default();
+    let found = known::find(cx, name).await?;
+    let bucket = found.ok_or_else(|| S3Error::NoSuchBucket { bucket: name.to_owned() })?;
     if expected_owner.is_some_and(|expected| expected != bucket.owner.as_str()) {
         return Err(S3Error::AccessDenied);
     }
@@ -125,7 +138,8 @@ pub async fn delete_bucket(cx: &Cx, input: &DeleteBucketRequest) -> Result<Vec<A
 /// A bucket's location is told to any region.
 pub async fn get_bucket_location(cx: &Cx, input: &GetBucketLocationRequest) -> Result<Vec<Access>, Fault> {
     let (name, owner) = (input.bucket.as_deref(), input.expected_bucket_owner.as_deref());
-    Ok(vec![on_bucket("s3:GetBucketLocation", &anywhere(cx, name, owner).await?)])
+    let bucket = anywhere(cx, name, owner).await?;
+    Ok(vec![on_bucket("s3:GetBucketLocation", &bucket)])
 }
 
 /// The permissions that an operation on one object needs, with what the request says of it as condition keys.

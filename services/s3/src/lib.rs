@@ -17,6 +17,7 @@
 //! | `effects.rs` | what a change of an object or a bucket causes: called inside the change's transaction |
 //! | `owner.rs` | canonical user ids: pure |
 //! | `config.rs`, `config/` | everything that is configured on a bucket |
+//! | `known.rs` | decoded rows of buckets, kept in memory |
 //! | `keys.rs`, `error.rs` | every key we write; every error a caller can see |
 //!
 //! Where we differ from AWS, and why: `docs/services/s3.md`.
@@ -37,6 +38,7 @@ mod encryption;
 mod error;
 mod inventory;
 mod keys;
+mod known;
 mod lifecycle;
 mod list;
 mod logging;

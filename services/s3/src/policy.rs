@@ -22,6 +22,7 @@ use crate::config::{acl as lists, change, missing, public_access, stored};
 use crate::control::access_point;
 use crate::error::S3Error;
 use crate::keys::CURRENT;
+use crate::known;
 use crate::owner::canonical_id;
 
 /// `PutBucketPolicy`
@@ -128,7 +129,7 @@ async fn effective(cx: &Cx, arn: &str) -> Result<Option<String>, S3Error> {
         return Ok(policy);
     }
     let Some((name, key)) = parts(arn) else { return Ok(None) };
-    let Some(bucket) = Bucket::find(cx.store(), name).await? else { return Ok(None) };
+    let Some(bucket) = known::find(cx, name).await? else { return Ok(None) };
     let mut policy = stored::find_text(cx.store(), &bucket, Configured::Policy).await?;
     if policy.is_some() && is_restricted(cx, &bucket, policy.as_deref()).await? {
         policy = None;

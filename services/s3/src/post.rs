@@ -185,7 +185,7 @@ pub async fn post_object(cx: &Cx, mut input: PostObjectRequest) -> Result<PostOb
             output.status = Some(201);
             output.body = Some(PostResponse {
                 location: output.location.clone(),
-                bucket: Some(bucket.name),
+                bucket: Some(bucket.name.clone()),
                 key: Some(key.to_owned()),
                 e_tag: output.e_tag.clone(),
             });

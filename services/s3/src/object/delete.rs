@@ -17,6 +17,7 @@ use crate::config::versioning::check_mfa;
 use crate::data::Freed;
 use crate::error::S3Error;
 use crate::keys::CURRENT;
+use crate::known;
 use crate::object::new::key;
 use crate::object::write::{self, Bypass, Deleted};
 
@@ -31,7 +32,7 @@ pub async fn delete_object(cx: &Cx, input: DeleteObjectRequest) -> Result<Delete
         return Err(S3Error::lacking("x-amz-if-match-last-modified-time, x-amz-if-match-size"));
     }
     let key = key(input.key.as_deref())?;
-    let bucket = Bucket::load(cx.store(), input.bucket.as_deref().unwrap_or_default()).await?;
+    let bucket = known::load_authorised(cx, input.bucket.as_deref()).await?;
     if bucket.has_mfa_delete && input.version_id.is_some() {
         check_mfa(cx, input.mfa.as_deref()).await?;
     }
@@ -44,7 +45,7 @@ pub async fn delete_object(cx: &Cx, input: DeleteObjectRequest) -> Result<Delete
     let (name, target) = (bucket.name.as_str(), &target);
     let (bucket, deleted) = cx
         .transact(|txn| async move {
-            let bucket = Bucket::load(&txn, name).await?;
+            let bucket = known::load_in(cx, &txn, name).await?;
             let deleted = target.delete(cx, &txn, &bucket).await?;
             Ok::<_, S3Error>((bucket, deleted))
         })
@@ -100,7 +101,7 @@ pub async fn delete_objects(cx: &Cx, input: DeleteObjectsRequest) -> Result<Dele
     if objects.is_empty() || objects.len() > MAX_KEYS {
         return Err(S3Error::MalformedXml);
     }
-    let bucket = Bucket::load(cx.store(), input.bucket.as_deref().unwrap_or_default()).await?;
+    let bucket = known::load_authorised(cx, input.bucket.as_deref()).await?;
     if bucket.has_mfa_delete && objects.iter().any(|object| object.version_id.is_some()) {
         check_mfa(cx, input.mfa.as_deref()).await?;
     }
@@ -118,7 +119,7 @@ pub async fn delete_objects(cx: &Cx, input: DeleteObjectsRequest) -> Result<Dele
         let (name, allowed) = (bucket.name.as_str(), &allowed);
         let done = cx
             .transact(|txn| async move {
-                let bucket = Bucket::load(&txn, name).await?;
+                let bucket = known::load_in(cx, &txn, name).await?;
                 let mut done = Vec::with_capacity(allowed.len());
                 for object in allowed {
                     let target = Target {

@@ -3,6 +3,7 @@
 //! Source: Amazon S3 API Reference, "GetObject", "HeadObject", "Common Response Headers".
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use pileus_api_s3::{GetObjectOutput, GetObjectRequest, HeadObjectOutput, HeadObjectRequest};
 use pileus_platform::{CallerKind, Cx, Fault, Timestamp};
@@ -16,6 +17,7 @@ use crate::data;
 use crate::encryption::{CustomerHeaders, Wrapping};
 use crate::error::S3Error;
 use crate::keys::{CURRENT, LAYOUT};
+use crate::known;
 use crate::lifecycle;
 use crate::object::new::key;
 use crate::object::put::shown_version;
@@ -28,7 +30,7 @@ const ATTEMPTS: usize = 4;
 
 /// Which object a read is about, and which part of it.
 struct Wanted<'a> {
-    bucket: &'a str,
+    bucket: Option<&'a str>,
     key: &'a str,
     version: Option<&'a str>,
     conditions: ReadConditions<'a>,
@@ -40,7 +42,7 @@ struct Wanted<'a> {
 macro_rules! wanted {
     ($input:expr) => {
         Wanted {
-            bucket: $input.bucket.as_deref().unwrap_or_default(),
+            bucket: $input.bucket.as_deref(),
             key: key($input.key.as_deref())?,
             version: $input.version_id.as_deref(),
             conditions: ReadConditions {
@@ -168,7 +170,7 @@ fn check_overrides(cx: &Cx, overrides: [bool; 6]) -> Result<(), S3Error> {
 
 /// A version that may be read, and the bytes that are wanted of it.
 struct Found {
-    bucket: Bucket,
+    bucket: Arc<Bucket>,
     version: ObjectVersion,
     wrapping: Wrapping,
     range: Range<u64>,
@@ -192,7 +194,7 @@ impl Wanted<'_> {
         if self.part.is_some() && self.range.is_some() {
             return Err(S3Error::invalid("Cannot specify both Range header and partNumber query parameter"));
         }
-        let bucket = Bucket::load(cx.store(), self.bucket).await?;
+        let bucket = known::load_authorised(cx, self.bucket).await?;
         let version = load(cx, &bucket, self.key, self.version, method).await?;
         let wrapping = Wrapping::to_read(&version.encryption, self.customer)?;
         match self.conditions.judge(&version.etag, version.modified) {

@@ -2,6 +2,8 @@
 //!
 //! Source: Amazon S3 API Reference, "PutObject".
 
+use std::sync::Arc;
+
 use pileus_api_s3::{PutObjectOutput, PutObjectRequest};
 use pileus_platform::Cx;
 use pileus_wire::checksum::Algorithm;
@@ -14,6 +16,7 @@ use crate::effects::Event;
 use crate::encryption::Wrapping;
 use crate::error::S3Error;
 use crate::keys::CURRENT;
+use crate::known;
 use crate::lifecycle;
 use crate::object::new::{key, new_object, refuse_event_hold};
 use crate::object::write;
@@ -56,7 +59,7 @@ pub async fn put_object(cx: &Cx, mut input: PutObjectRequest) -> Result<PutObjec
             "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters",
         ));
     }
-    let bucket = Bucket::load(cx.store(), input.bucket.as_deref().unwrap_or_default()).await?;
+    let bucket = known::load_authorised(cx, input.bucket.as_deref()).await?;
     let version = new_object!(input).version(cx, &bucket).await?;
     let algorithm = wanted.as_ref().map_or(DEFAULT_CHECKSUM, |wanted| wanted.algorithm);
     let incoming = data::receive(cx, body, &wrapping, algorithm, MAX_PUT).await?;
@@ -105,7 +108,7 @@ impl Put<'_> {
         incoming: Incoming,
         mut version: ObjectVersion,
         wrapping: &Wrapping,
-    ) -> Result<(Bucket, ObjectVersion), S3Error> {
+    ) -> Result<(Arc<Bucket>, ObjectVersion), S3Error> {
         version.size = incoming.size;
         version.encryption = wrapping.encryption();
         version.etag = match version.encryption {
@@ -118,7 +121,7 @@ impl Put<'_> {
         let (kept, template) = (&incoming, &version);
         let done = cx
             .transact(|txn| async move {
-                let bucket = Bucket::load(&txn, self.bucket).await?;
+                let bucket = known::load_in(cx, &txn, self.bucket).await?;
                 let present = CURRENT.get(&txn, &(bucket.id, self.key)).await?;
                 self.conditions.judge(self.key, present.as_ref())?;
                 kept.keep(&txn, &bucket, self.key)?;
