@@ -98,13 +98,38 @@ impl Client {
         self.signed(service, headers, Bytes::from(pairs.join("&")))
     }
 
-    fn signed(&self, service: &str, mut headers: HeaderMap, body: Bytes) -> Result<Prepared, String> {
+    fn signed(&self, service: &str, headers: HeaderMap, body: Bytes) -> Result<Prepared, String> {
+        Ok(Prepared { headers: self.sign(service, ("POST", "/", ""), headers, &body)?, body })
+    }
+
+    /// The headers of a request of this method, path and query.
+    fn sign(
+        &self,
+        service: &str,
+        (method, path, query): (&str, &str, &str),
+        mut headers: HeaderMap,
+        body: &[u8],
+    ) -> Result<HeaderMap, String> {
         headers.insert("host", HeaderValue::from_str(&self.host).map_err(|error| error.to_string())?);
         let credentials = Credentials { access_key: "test", secret_key: "test", session_token: None };
-        let payload = PayloadMode::Sha256(sha256_hex(&body));
+        let payload = PayloadMode::Sha256(sha256_hex(body));
         let signing = Signing::new(credentials, "us-east-1", service, now()).payload(payload);
-        let view = RequestView { method: "POST", path: "/", query: "", headers: &headers, authority: None };
-        Ok(Prepared { headers: sign(&view, &signing).headers, body })
+        let view = RequestView { method, path, query, headers: &headers, authority: None };
+        Ok(sign(&view, &signing).headers)
+    }
+
+    /// A call to S3. The path and the query are sent as they are.
+    pub async fn s3(
+        &mut self,
+        method: &str,
+        path: &str,
+        query: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, String> {
+        let headers = self.sign("s3", (method, path, query), headers, &body)?;
+        let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        self.send(method, &target, headers, body).await
     }
 
     /// An unsigned request.

@@ -1,8 +1,11 @@
 //! `cargo xtask crash`: kills a real node with -9 under mixed load, starts it again, and checks every acknowledged write.
 //!
 //! Each cycle sends to a standard and a FIFO queue, deletes some of what it receives, and creates users; after the restart
-//! nothing acknowledged may be gone, nothing deleted may be back, batches are whole, FIFO order holds. The store's own crash
-//! suite (`store-torture`: garbage behind the journal, a truncated tail) runs first.
+//! nothing acknowledged may be gone, nothing deleted may be back, batches are whole, FIFO order holds. Objects (`crash/s3.rs`) are
+//! whole, and no file is left of those that are not. The store's own crash suite (`store-torture`: garbage behind the journal, a
+//! truncated tail) runs first.
+
+mod s3;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -66,12 +69,13 @@ async fn cycles(args: &Args) -> Result<(), String> {
         })?;
     }
     println!(
-        "{}: {} kills; {} messages, {} ordered messages, {} users acknowledged; none lost, none back, order kept",
+        "{}: {} kills; {} messages, {} ordered messages, {} users, {} changes of objects acknowledged; none lost, none back, order kept",
         args.engine,
         args.cycles,
         known.sent,
         known.ordered,
-        known.users.len()
+        known.users.len(),
+        known.objects.changes()
     );
     std::fs::remove_dir_all(&dir).map_err(|error| error.to_string())
 }
@@ -82,6 +86,7 @@ struct Known {
     sent: usize,
     ordered: usize,
     users: BTreeSet<String>,
+    objects: s3::Known,
 }
 
 /// What one burst of load learned.
@@ -101,6 +106,11 @@ async fn one(binary: &Path, dir: &Path, args: &Args, cycle: usize, known: &mut K
     let mut node = process::pileus(binary, dir, &args.engine, port).await?;
     let standard = create_queue(port, &format!("standard-{cycle}"), false).await?;
     let fifo = create_queue(port, &format!("ordered-{cycle}.fifo"), true).await?;
+    s3::create_bucket(port).await?;
+    let mut objects = tokio::task::JoinSet::new();
+    for worker in 0..3 {
+        objects.spawn(s3::load(port, format!("{cycle}/{worker}")));
+    }
     let mut loads = tokio::task::JoinSet::new();
     for worker in 0..4 {
         loads.spawn(standard_load(port, standard.clone(), worker));
@@ -115,7 +125,12 @@ async fn one(binary: &Path, dir: &Path, args: &Args, cycle: usize, known: &mut K
     while let Some(load) = loads.join_next().await {
         burst.join(load.map_err(|error| error.to_string())?);
     }
+    let mut puts = s3::Burst::default();
+    while let Some(load) = objects.join_next().await {
+        puts.join(load.map_err(|error| error.to_string())??);
+    }
     drop(node);
+    s3::scrub(binary, dir, &args.engine)?;
 
     let port = process::free_port()?;
     let _node = process::pileus(binary, dir, &args.engine, port).await?;
@@ -124,7 +139,8 @@ async fn one(binary: &Path, dir: &Path, args: &Args, cycle: usize, known: &mut K
     known.users.extend(burst.users.iter().cloned());
     check_standard(port, cycle, &burst).await?;
     check_fifo(port, cycle, &burst).await?;
-    check_users(port, &known.users).await
+    check_users(port, &known.users).await?;
+    s3::check(port, dir, &mut known.objects, puts).await
 }
 
 impl Burst {
