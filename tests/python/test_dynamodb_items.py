@@ -182,6 +182,31 @@ def test_indexes_show_what_they_keep(dynamodb):
     assert dynamodb.scan(TableName=table, IndexName="by-owner")["Count"] == 3
 
 
+def test_writes_tell_how_large_their_collections_are(dynamodb):
+    table = make_table(dynamodb, sort=("sk", "S"), local=[("by-kind", "kind")])
+    item = lambda pk, sk: {"pk": s(pk), "sk": s(sk), "kind": s("k")}  # noqa: E731
+    wanted = dict(TableName=table, ReturnItemCollectionMetrics="SIZE")
+    expected = lambda pk: {"ItemCollectionKey": {"pk": s(pk)}, "SizeEstimateRangeGB": [0.0, 1.0]}  # noqa: E731
+    answers = [
+        dynamodb.put_item(**wanted, Item=item("a", 1)),
+        dynamodb.update_item(**wanted, Key={"pk": s("a"), "sk": s(2)}),
+        dynamodb.delete_item(**wanted, Key={"pk": s("a"), "sk": s(2)}),
+    ]
+    assert [answer["ItemCollectionMetrics"] for answer in answers] == [expected("a")] * 3
+    puts = [{"PutRequest": {"Item": item(pk, 3)}} for pk in "ab"]
+    batch = dynamodb.batch_write_item(RequestItems={table: puts}, ReturnItemCollectionMetrics="SIZE")
+    assert batch["ItemCollectionMetrics"] == {table: [expected("a"), expected("b")]}
+    actions = [{"Put": {"TableName": table, "Item": item(pk, 4)}} for pk in "cd"]
+    made = dynamodb.transact_write_items(TransactItems=actions, ReturnItemCollectionMetrics="SIZE")
+    assert made["ItemCollectionMetrics"] == {table: [expected("c"), expected("d")]}
+    # Only who asks is told, and only tables with local indexes have collections.
+    assert "ItemCollectionMetrics" not in dynamodb.put_item(TableName=table, Item=item("a", 1))
+    plain = make_table(dynamodb, indexes=[("by-kind", "kind", None)])
+    answer = dynamodb.put_item(TableName=plain, Item={"pk": s("a")}, ReturnItemCollectionMetrics="SIZE")
+    assert "ItemCollectionMetrics" not in answer
+    assert "returnItemCollectionMetrics" in invalid(dynamodb.put_item, TableName=table, Item=item("a", 1), ReturnItemCollectionMetrics="ALL")  # fmt: skip
+
+
 def test_segments_of_a_scan_hold_everything_once(dynamodb):
     table = make_table(dynamodb)
     for number in range(60):

@@ -1,5 +1,6 @@
 """DynamoDB Streams: records of changes, and who reads them."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -154,3 +155,31 @@ def test_every_operation_on_streams_needs_permission(dynamodb, streams, denied):
     ]
     for call, arguments in calls:
         assert error_code(call, **arguments) == "AccessDeniedException", call.__name__
+
+
+def test_a_resource_policy_rules_a_stream(dynamodb, streams, denied):
+    table, arn = streaming_table(dynamodb, "KEYS_ONLY")
+    dynamodb.put_item(TableName=table, Item={"pk": s("a")})
+    user, keeper = denied("dynamodbstreams"), denied("dynamodb")
+    assert error_code(dynamodb.get_resource_policy, ResourceArn=arn) == "PolicyNotFoundException"
+    assert error_code(user.describe_stream, StreamArn=arn) == "AccessDeniedException"
+    actions = ["dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream"]
+    statement = {"Effect": "Allow", "Principal": "*", "Action": actions, "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    revision = dynamodb.put_resource_policy(ResourceArn=arn, Policy=policy)["RevisionId"]
+    assert dynamodb.get_resource_policy(ResourceArn=arn)["Policy"] == policy
+    assert len(records(user, arn)) == 1
+    assert error_code(user.list_streams) == "AccessDeniedException"
+    # It says nothing of the table.
+    assert error_code(keeper.scan, TableName=table) == "AccessDeniedException"
+    assert error_code(keeper.put_resource_policy, ResourceArn=arn, Policy=policy) == "AccessDeniedException"
+    assert error_code(dynamodb.get_resource_policy, ResourceArn=arn[: arn.index("/stream")]) == "PolicyNotFoundException"  # fmt: skip
+    other = dict(ResourceArn=arn, ExpectedRevisionId=revision + "0")
+    assert error_code(dynamodb.delete_resource_policy, **other) == "PolicyNotFoundException"
+    assert invalid(dynamodb.put_resource_policy, ResourceArn=arn, Policy="{}").startswith("Resource-based policy is malformed")  # fmt: skip
+    assert error_code(dynamodb.put_resource_policy, ResourceArn=arn + "1", Policy=policy) == "ResourceNotFoundException"
+    # A stream outlives its table, and so does its policy.
+    dynamodb.delete_table(TableName=table)
+    assert user.describe_stream(StreamArn=arn)["StreamDescription"]["StreamStatus"] == "DISABLED"
+    assert dynamodb.delete_resource_policy(ResourceArn=arn, ExpectedRevisionId=revision)["RevisionId"] == revision
+    assert error_code(user.describe_stream, StreamArn=arn) == "AccessDeniedException"

@@ -30,6 +30,16 @@ pub fn table(cx: &Cx, action: &'static str, name: Option<&str>) -> Answer {
     Ok(vec![Access::new(action, address.arn().as_str())])
 }
 
+/// An action on a table, and on the index that the request names.
+pub fn index(cx: &Cx, action: &'static str, name: Option<&str>, index: Option<&str>) -> Answer {
+    let mut needed = table(cx, action, name)?;
+    if let Some(index) = index {
+        let address = Address::parse(cx, name.unwrap_or_default())?;
+        needed.push(Access::new(action, format!("{}/index/{index}", address.arn()).as_str()));
+    }
+    Ok(needed)
+}
+
 /// `UpdateTable`, and what replicas need where they are.
 pub fn update_table(cx: &Cx, input: &api::UpdateTableInput) -> Answer {
     let mut needed = table(cx, "dynamodb:UpdateTable", input.table_name.as_deref())?;

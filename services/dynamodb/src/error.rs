@@ -8,7 +8,7 @@ use pileus_api_dynamodb as api;
 use pileus_platform::{Fault, FaultOrigin};
 use pileus_store::StoreError;
 
-use crate::value::{Item, item_to_wire};
+use crate::value::{Item, item_into_wire};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DynamoError {
@@ -113,13 +113,13 @@ impl From<DynamoError> for Fault {
                 Fault { origin: FaultOrigin::Validation, ..Fault::sender(code, message).with_status(400) }
             }
             DynamoError::ConditionalCheckFailed { item } => {
-                let item = item.map(|item| item_to_wire(&item));
+                let item = item.map(|item| item_into_wire(*item));
                 Fault::sender(code, message.clone())
                     .with_members(api::ConditionalCheckFailedException { message: Some(message), item })
             }
             DynamoError::TransactionCanceled(reasons) => {
                 let reasons = reasons.into_iter().map(|reason| api::CancellationReason {
-                    item: reason.item.as_ref().map(item_to_wire),
+                    item: reason.item.map(item_into_wire),
                     code: Some(reason.code.unwrap_or("None").to_owned()),
                     message: reason.message,
                 });

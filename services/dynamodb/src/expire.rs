@@ -49,7 +49,7 @@ async fn expire(platform: &Platform, job: &Job) -> Result<(), DynamoError> {
             remove(&txn, &run, dynamo, job).await
         })
         .await;
-    ticket.finish();
+    dynamo.finish(ticket, done.is_ok());
     done
 }
 

@@ -113,6 +113,7 @@ pub async fn sync(
         theirs.is_on_demand = record.is_on_demand;
         theirs.on_demand_since = record.on_demand_since;
         theirs.throughput.write = record.throughput.write;
+        theirs.warm = record.warm;
         if replica.read_override.is_none() {
             theirs.throughput.read = record.throughput.read;
         }
@@ -125,10 +126,19 @@ pub async fn sync(
         let mut must_fill = false;
         for index in &record.indexes {
             match theirs.indexes.iter_mut().find(|known| known.name == index.name) {
-                Some(known) => known.throughput = index.throughput,
+                Some(known) => {
+                    known.throughput = index.throughput;
+                    known.warm = index.warm;
+                }
                 None => {
                     let generation = rng.next_u64();
-                    theirs.indexes.push(table::Index { generation, is_backfilling: true, ..index.clone() });
+                    let (is_backfilling, insights) = (true, None);
+                    theirs.indexes.push(table::Index {
+                        generation,
+                        is_backfilling,
+                        insights,
+                        ..index.clone()
+                    });
                     must_fill = true;
                 }
             }

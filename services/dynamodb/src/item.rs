@@ -7,11 +7,13 @@
 //! | `request.rs`  | conditions, updates and projections of requests             |
 //! | `read.rs`     | reading a range page by page                                |
 //! | `query.rs`    | `Query`, `Scan`                                             |
+//! | `collection.rs` | `ItemCollectionMetrics`, and how large a collection may be |
 //! | `batch.rs`    | `BatchGetItem`, `BatchWriteItem`                            |
 //! | `transact.rs` | `TransactGetItems`, `TransactWriteItems`                    |
 //! | `token.rs`    | client tokens of transactions                               |
 
 pub mod batch;
+pub mod collection;
 pub mod query;
 pub mod read;
 pub mod request;

@@ -21,6 +21,7 @@
 //! | items | `Di` generation partition sort              | item          | `Query`, `Scan`, back-filling                 |
 //! | index | `Dx` generation partition sort item         | projected item | `Query` and `Scan` on an index               |
 //! | index | `De` shard due kind id                      | due row       | the runner of expiries                        |
+//! | index | `Dz` generation partition                   | bytes of an item collection | nobody: read by its writers     |
 //! | log   | `Dr` generation number                      | record        | `GetRecords`; restoring a moment; the sweeper |
 
 use bytes::Bytes;
@@ -49,6 +50,9 @@ pub type TableKey = (AccountId, Region, String);
 /// A backup: its table, and its own id; a copy into a table has no id.
 pub type BackupKey = (AccountId, Region, String, String);
 
+/// A stream: its table, and its own label.
+pub type StreamKey = (AccountId, Region, String, String);
+
 /// An export or import: its table, and its own id.
 pub type TransferKey = (AccountId, Region, String, String);
 
@@ -56,7 +60,7 @@ pub const EXPORTS: Table<TransferKey, ExportRow> = Table::new(Space::Meta, *b"Dp
 pub const IMPORTS: Table<TransferKey, ImportRow> = Table::new(Space::Meta, *b"Dm");
 pub const TRANSFERS: Table<TransferKey, Transfer> = Table::new(Space::Meta, *b"Do");
 pub const TABLES: Table<TableKey, Record> = Table::new(Space::Meta, *b"Dt");
-pub const STREAMS: Table<(AccountId, Region, String, String), StreamRow> = Table::new(Space::Meta, *b"Ds");
+pub const STREAMS: Table<StreamKey, StreamRow> = Table::new(Space::Meta, *b"Ds");
 pub const TRASH: Table<u64, Trash> = Table::new(Space::Meta, *b"Dg");
 pub const WORK: Table<TableKey, Work> = Table::new(Space::Meta, *b"Dw");
 pub const TOKENS: Table<(AccountId, Region, String), Token> = Table::new(Space::Meta, *b"Dk");
@@ -84,10 +88,11 @@ pub struct Work {}
 impl Stored for Work {}
 
 /// Everything that a generation of either kind holds.
-pub fn of_generation(generation: u64) -> [(Space, KeyRange); 3] {
+pub fn of_generation(generation: u64) -> [(Space, KeyRange); 4] {
     [
         (Space::Items, items(generation)),
         (Space::Index, entries(generation)),
+        (Space::Index, KeyRange::prefix(tagged(b"Dz", generation).build())),
         (Space::Log, records(generation)),
     ]
 }
@@ -119,6 +124,11 @@ pub fn entry(generation: u64, key: &EncodedKey, sort: Option<ScalarKind>, item: 
         None => builder,
     };
     builder.raw(&item.digest()).build()
+}
+
+/// The size of an item collection.
+pub fn collection(generation: u64, partition: &[u8; 16]) -> Bytes {
+    tagged(b"Dz", generation).raw(partition).build()
 }
 
 /// All records of a stream.

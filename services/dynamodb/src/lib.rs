@@ -11,6 +11,8 @@
 //! | `table/tags.rs`         | `TagResource`, `UntagResource`, `ListTagsOfResource`                             |
 //! | `table/policy.rs`       | `PutResourcePolicy`, `GetResourcePolicy`, `DeleteResourcePolicy`                 |
 //! | `table/recovery.rs`     | `DescribeContinuousBackups`, `UpdateContinuousBackups`: point-in-time recovery   |
+//! | `table/insights.rs`     | `UpdateContributorInsights`, `DescribeContributorInsights`, `ListContributorInsights` |
+//! | `table/warm_throughput.rs` | what a table can serve at once: pure                                          |
 //! | `table/time_to_live.rs` | `UpdateTimeToLive`, `DescribeTimeToLive`                                         |
 //! | `backup.rs`             | `CreateBackup`, `DescribeBackup`, `ListBackups`, `DeleteBackup`                  |
 //! | `backup/restore.rs`     | `RestoreTableFromBackup`, `RestoreTableToPointInTime`                            |
@@ -64,9 +66,9 @@ use pileus_platform::Service;
 
 use crate::backup::restore;
 use crate::global::legacy as legacy_global;
-use crate::item::{batch, query, single, transact};
+use crate::item::{batch, collection, query, single, transact};
 use crate::partiql::{batch as statement_batch, run};
-use crate::table::{create, policy, recovery, tags, time_to_live, update};
+use crate::table::{create, insights, policy, recovery, tags, time_to_live, update};
 use crate::transfer::{export, import};
 
 pub use crate::error::DynamoError;
@@ -79,6 +81,7 @@ pub fn service() -> Service {
         .worker("sweeper", sweep::run)
         .worker("back-filler", backfill::run)
         .worker("transfers", transfer::run)
+        .worker("item collections", collection::run)
         .worker("expiry", expire::run);
     transfers(global_tables(backups(statements(items(settings(tables(service)))))))
 }
@@ -130,6 +133,17 @@ fn settings(service: Service) -> Service {
         .access(api::DELETE_RESOURCE_POLICY, |_, input| {
             access::resource("dynamodb:DeleteResourcePolicy", input.resource_arn.as_deref())
         })
+        .op(api::UPDATE_CONTRIBUTOR_INSIGHTS, insights::update_contributor_insights)
+        .access(api::UPDATE_CONTRIBUTOR_INSIGHTS, |cx, input| {
+            let (table, index) = (input.table_name.as_deref(), input.index_name.as_deref());
+            access::index(cx, "dynamodb:UpdateContributorInsights", table, index)
+        })
+        .op(api::DESCRIBE_CONTRIBUTOR_INSIGHTS, insights::describe_contributor_insights)
+        .access(api::DESCRIBE_CONTRIBUTOR_INSIGHTS, |cx, input| {
+            let (table, index) = (input.table_name.as_deref(), input.index_name.as_deref());
+            access::index(cx, "dynamodb:DescribeContributorInsights", table, index)
+        })
+        .op(api::LIST_CONTRIBUTOR_INSIGHTS, insights::list_contributor_insights)
         .op(api::UPDATE_TIME_TO_LIVE, time_to_live::update_time_to_live)
         .access(api::UPDATE_TIME_TO_LIVE, |cx, input| {
             access::table(cx, "dynamodb:UpdateTimeToLive", input.table_name.as_deref())
@@ -284,6 +298,7 @@ fn statements(service: Service) -> Service {
 /// DynamoDB Streams as this node answers it.
 pub fn streams() -> Service {
     Service::new(streams_api::SERVICE)
+        .resource_policy(policy::find)
         .op(streams_api::LIST_STREAMS, stream::list_streams)
         .access(streams_api::LIST_STREAMS, |cx, input| access::all_streams(cx, input.table_name.as_deref()))
         .op(streams_api::DESCRIBE_STREAM, stream::describe_stream)

@@ -9,8 +9,9 @@ use pileus_iam::Policy;
 use pileus_store::{Reader, Space, Store, StoreError, Txn, Version, table as rows};
 
 use crate::error::DynamoError;
+use crate::item::collection::Collections;
 use crate::keys::TABLES;
-use crate::stream::order::Order;
+use crate::stream::order::{Order, Ticket};
 use crate::stream::watermark::Watermarks;
 use crate::table::count::Counts;
 use crate::table::{Address, Record, Table};
@@ -28,6 +29,7 @@ pub struct Dynamo {
     pub order: Order,
     pub watermarks: Watermarks,
     pub readers: crate::stream::readers::Readers,
+    pub collections: Collections,
 }
 
 impl Dynamo {
@@ -95,6 +97,14 @@ impl Dynamo {
         address: &Address,
     ) -> Result<Option<Arc<Table>>, DynamoError> {
         self.find_row(reader, address, row_key(address)).await
+    }
+
+    /// The request of a ticket has ended.
+    pub fn finish(&self, ticket: Ticket<'_>, has_committed: bool) {
+        if has_committed {
+            self.collections.grow(&ticket.grown());
+        }
+        ticket.finish();
     }
 
     fn known(&self, key: &Bytes) -> Option<(Version, Arc<Table>)> {

@@ -24,7 +24,7 @@ use crate::error::DynamoError;
 use crate::item::write::{Origin, Sides};
 use crate::keys::{self, STREAMS};
 use crate::table::schema::KeySchema;
-use crate::table::{Address, Record, StreamSettings};
+use crate::table::{Address, Record, ResourcePolicyText, StreamSettings};
 use crate::value::{Item, encode_item, item_size};
 
 /// How long records are kept.
@@ -79,6 +79,8 @@ pub struct StreamRow {
     /// Milliseconds since 1970.
     pub created_at: i64,
     pub closed_at: Option<i64>,
+    #[serde(default)]
+    pub policy: Option<ResourcePolicyText>,
 }
 
 impl Stored for StreamRow {}
@@ -124,6 +126,7 @@ pub async fn open(
         schema: record.schema.clone(),
         created_at: now,
         closed_at: None,
+        policy: None,
     };
     watermark::lift(txn, record.generation, order::number_at(Timestamp::from_millis(now))).await?;
     let key = (address.account, address.region.clone(), address.name.clone(), settings.label.clone());
@@ -205,12 +208,7 @@ impl Stream {
             parsed.ok_or_else(|| DynamoError::validation(format!("Invalid StreamArn: {arn}")))?;
         let key = (address.account, address.region.clone(), address.name.clone(), label.clone());
         let row = STREAMS.get(cx.store(), &key).await?.filter(|row| !is_over(row, cx.now()));
-        let row = row.ok_or_else(|| {
-            DynamoError::modelled(
-                "ResourceNotFoundException",
-                format!("Requested resource not found: Stream: {arn} not found"),
-            )
-        })?;
+        let row = row.ok_or_else(|| not_found(arn))?;
         Ok(Stream { address, label, row })
     }
 
@@ -221,6 +219,14 @@ impl Stream {
     pub fn shard_id(&self) -> String {
         format!("shardId-{:020}-{:08x}", self.row.created_at, self.row.generation as u32)
     }
+}
+
+/// `ResourceNotFoundException`
+pub fn not_found(arn: &str) -> DynamoError {
+    DynamoError::modelled(
+        "ResourceNotFoundException",
+        format!("Requested resource not found: Stream: {arn} not found"),
+    )
 }
 
 /// A closed stream of which nothing can be read any more.

@@ -4,12 +4,14 @@
 pub mod count;
 pub mod create;
 pub mod describe;
+pub mod insights;
 pub mod policy;
 pub mod recovery;
 pub mod schema;
 pub mod tags;
 pub mod time_to_live;
 pub mod update;
+pub mod warm_throughput;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +29,9 @@ use crate::global;
 use crate::keys::{self, Place, TABLES, TRASH, Trash, WORK};
 use crate::state::Dynamo;
 use crate::stream;
+use crate::table::insights::Insights;
 use crate::table::schema::{KeySchema, ScalarKind};
+use crate::table::warm_throughput::Warm;
 use crate::value::{Item, Value};
 
 /// Where a table is: what its ARN says.
@@ -142,6 +146,10 @@ pub struct Index {
     /// Until every item that was there before it has its entry.
     #[serde(default)]
     pub is_backfilling: bool,
+    #[serde(default)]
+    pub warm: Warm,
+    #[serde(default)]
+    pub insights: Option<Insights>,
 }
 
 impl Index {
@@ -247,6 +255,10 @@ pub struct Record {
     /// `2019.11.21` or `2017.11.29`
     #[serde(default)]
     pub global_version: Option<String>,
+    #[serde(default)]
+    pub warm: Warm,
+    #[serde(default)]
+    pub insights: Option<Insights>,
 }
 
 impl Stored for Record {}
@@ -401,6 +413,7 @@ pub async fn delete_table(
             Ok(table)
         })
         .await?;
+    dynamo.collections.forget(table.record.generation);
     let counts = count::Counts::default();
     let description = describe::describe(&table, &counts, describe::Moment::Deleting);
     Ok(api::DeleteTableOutput { table_description: Some(description) })

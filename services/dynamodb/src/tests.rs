@@ -13,18 +13,20 @@ use crate::error::DynamoError;
 use crate::expression::condition::Condition;
 use crate::expression::path::Path;
 use crate::expression::update::{Expr, Update};
+use crate::item::collection::{self, Collections, Growth};
 use crate::item::write::{self, Action, Applied, Change, Origin, Run};
 use crate::keys;
 use crate::state::Dynamo;
 use crate::stream::read::is_alone;
 use crate::stream::{ChangeRow, View};
 use crate::table::schema::tests::schema;
-use crate::table::schema::{KeyAttribute, KeySchema, ScalarKind};
+use crate::table::schema::{KeyAttribute, KeySchema, ScalarKind, encode_partition};
+use crate::table::warm_throughput::Warm;
 use crate::table::{
     Address, Index, OnDemandLimits, Projection, Record, StreamSettings, Table, Throughput, TimeToLive,
 };
 use crate::value::tests::{item, n, s};
-use crate::value::{Item, decode_item};
+use crate::value::{Item, decode_item, item_size};
 
 struct StillClock(Mutex<Timestamp>);
 
@@ -52,6 +54,8 @@ fn index(name: &str, generation: u64, schema: KeySchema, projection: Projection,
         throughput: Throughput::default(),
         on_demand: OnDemandLimits::default(),
         is_backfilling: false,
+        warm: Warm::default(),
+        insights: None,
     }
 }
 
@@ -95,6 +99,8 @@ fn table() -> Table {
         replicas: Vec::new(),
         filled_from: None,
         global_version: None,
+        warm: Warm::default(),
+        insights: None,
     };
     Table { address, record, policy: None }
 }
@@ -136,7 +142,7 @@ impl World {
                 write::apply(&txn, &run, &self.table, change).await
             })
             .await;
-        ticket.finish();
+        self.dynamo.finish(ticket, applied.is_ok());
         applied
     }
 
@@ -250,6 +256,30 @@ proptest! {
     }
 
     #[test]
+    fn a_collection_is_as_large_as_its_items_and_their_local_entries(steps in steps()) {
+        block_on(async {
+            let (world, model) = take(&steps).await;
+            let place = (1, encode_partition(&s("p")));
+            let local = world.table.record.indexes.iter().filter(|index| !index.is_global);
+            let local: Vec<_> = local.collect();
+            let expected: usize = model
+                .values()
+                .map(|item| {
+                    let key = world.table.schema().encode(item).unwrap();
+                    let entries = local.iter().filter_map(|index| write::entry(&world.table, index, &key, Some(item)));
+                    item_size(item) + entries.map(|(_, entry)| item_size(&entry)).sum::<usize>()
+                })
+                .sum();
+            let known = &world.dynamo.collections;
+            assert_eq!(known.size(&world.store, place).await.unwrap(), expected as u64);
+            // The store knows it too, once it was told; another node reads it there.
+            known.save(&world.store).await.unwrap();
+            assert_eq!(known.size(&world.store, place).await.unwrap(), expected as u64);
+            assert_eq!(Collections::default().size(&world.store, place).await.unwrap(), expected as u64);
+        });
+    }
+
+    #[test]
     fn records_played_from_the_beginning_make_the_items(steps in steps()) {
         block_on(async {
             let (world, model) = take(&steps).await;
@@ -283,4 +313,31 @@ fn a_condition_that_fails_changes_nothing_and_shows_the_item() {
         assert_eq!(world.rows(Space::Items, keys::items(1)).await.len(), 1);
         assert_eq!(world.rows(Space::Log, keys::records(5)).await.len(), 1);
     });
+}
+
+#[test]
+fn a_collection_that_is_full_takes_no_more_and_gives_way() {
+    block_on(async {
+        let world = World::new();
+        let place = (1, encode_partition(&s("p")));
+        let (first, second) = (key("p", 1), key("p", 2));
+        world.apply(first.clone(), Action::Put(first.clone()), None).await.unwrap();
+        let grown = collection::MAX_BYTES as i64 - 2 * item_size(&first) as i64;
+        world.dynamo.collections.grow(&[Growth { place, bytes: grown }]);
+        world.apply(second.clone(), Action::Put(second.clone()), None).await.unwrap();
+        let third = key("p", 3);
+        let full = world.apply(third.clone(), Action::Put(third.clone()), None).await.unwrap_err();
+        assert_eq!(full.code(), "ItemCollectionSizeLimitExceededException");
+        assert_eq!(world.rows(Space::Items, keys::items(1)).await.len(), 2);
+        // The same again is no more, another collection is not full, and who leaves makes room.
+        world.apply(second.clone(), Action::Put(second.clone()), None).await.unwrap();
+        let other = key("q", 3);
+        world.apply(other.clone(), Action::Put(other), None).await.unwrap();
+        world.apply(second, Action::Delete, None).await.unwrap();
+        world.apply(third.clone(), Action::Put(third), None).await.unwrap();
+    });
+}
+
+fn key(pk: &str, sk: i64) -> Item {
+    item(&[("pk", s(pk)), ("sk", n(&sk.to_string()))])
 }

@@ -49,18 +49,22 @@ impl Value {
     }
 
     pub fn to_wire(&self) -> api::AttributeValue {
+        self.clone().into_wire()
+    }
+
+    pub fn into_wire(self) -> api::AttributeValue {
         let mut wire = api::AttributeValue::default();
         match self {
-            Value::S(text) => wire.s = Some(text.clone()),
+            Value::S(text) => wire.s = Some(text),
             Value::N(number) => wire.n = Some(number.to_string()),
-            Value::B(bytes) => wire.b = Some(bytes.clone()),
-            Value::Ss(set) => wire.ss = Some(set.iter().cloned().collect()),
+            Value::B(bytes) => wire.b = Some(bytes),
+            Value::Ss(set) => wire.ss = Some(set.into_iter().collect()),
             Value::Ns(set) => wire.ns = Some(set.iter().map(Number::to_string).collect()),
-            Value::Bs(set) => wire.bs = Some(set.iter().cloned().collect()),
-            Value::M(map) => wire.m = Some(item_to_wire(map)),
-            Value::L(list) => wire.l = Some(list.iter().map(Value::to_wire).collect()),
+            Value::Bs(set) => wire.bs = Some(set.into_iter().collect()),
+            Value::M(map) => wire.m = Some(item_into_wire(map)),
+            Value::L(list) => wire.l = Some(list.into_iter().map(Value::into_wire).collect()),
             Value::Null => wire.null = Some(true),
-            Value::Bool(value) => wire.bool = Some(*value),
+            Value::Bool(value) => wire.bool = Some(value),
         }
         wire
     }
@@ -285,7 +289,11 @@ pub fn item_from_wire(item: WireItem) -> Result<Item, DynamoError> {
 }
 
 pub fn item_to_wire(item: &Item) -> WireItem {
-    Map(item.iter().map(|(name, value)| (name.clone(), value.to_wire())).collect())
+    item_into_wire(item.clone())
+}
+
+pub fn item_into_wire(item: Item) -> WireItem {
+    Map(item.into_iter().map(|(name, value)| (name, value.into_wire())).collect())
 }
 
 /// Bytes that the attributes count for, names included.

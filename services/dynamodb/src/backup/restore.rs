@@ -15,6 +15,7 @@ use crate::error::DynamoError;
 use crate::keys::{BACKUPS, TABLES};
 use crate::state::Dynamo;
 use crate::table::create::{read_on_demand, read_throughput, wants_kms};
+use crate::table::warm_throughput::Warm;
 use crate::table::{Address, Index, Record, Restore, Table, count, describe, recovery};
 
 /// What the restored table has otherwise than its source.
@@ -199,7 +200,9 @@ pub fn fresh(cx: &Cx, old: &Record) -> Record {
     for index in &mut record.indexes {
         index.generation = cx.rng().next_u64();
         index.is_backfilling = false;
+        index.insights = None;
     }
+    record.insights = None;
     (record.stream, record.latest_stream, record.time_to_live, record.policy) = (None, None, None, None);
     (record.recovery, record.restore, record.filled_from, record.global_version) = (None, None, None, None);
     record.replicas.clear();
@@ -211,6 +214,9 @@ pub fn fresh(cx: &Cx, old: &Record) -> Record {
 
 fn restored(cx: &Cx, old: &Record, overrides: &Overrides, restore: Restore) -> Result<Record, DynamoError> {
     let mut record = fresh(cx, old);
+    // Nobody has warmed the new table.
+    record.warm = Warm::default();
+    record.indexes.iter_mut().for_each(|index| index.warm = Warm::default());
     match overrides.billing.as_deref() {
         Some("PAY_PER_REQUEST") => {
             record.is_on_demand = true;

@@ -11,7 +11,7 @@ use pileus_store::{Batch, Durability, Lease, Space, Store, table as rows};
 use serde::{Deserialize, Serialize};
 
 use crate::error::DynamoError;
-use crate::item::write;
+use crate::item::{collection, write};
 use crate::keys;
 use crate::state::Dynamo;
 use crate::stream::ChangeRow;
@@ -20,7 +20,7 @@ use crate::stream::read::is_alone;
 use crate::stream::watermark;
 use crate::table::Table;
 use crate::table::schema::KeySchema;
-use crate::value::{decode_item, encode_item};
+use crate::value::{decode_item, encode_item, item_size};
 
 const PAGE: usize = 100;
 /// Bytes and keys of one write.
@@ -153,16 +153,31 @@ pub async fn make_entries(store: &Store, lease: &Lease, table: &Table) -> Result
         return Ok(());
     }
     let mut range = table.place().all();
+    // Items of one collection lie together.
+    let mut tally = Tally { generation: table.record.generation, ..Tally::default() };
     loop {
         let page = store.scan(Space::Items, &range, PAGE).await?;
-        let Some(last) = page.entries.last() else { return Ok(()) };
-        range = range.after(&last.key);
         let mut writer = Writer::new(store);
+        let Some(last) = page.entries.last() else {
+            if table.has_local_indexes() {
+                tally.write(&mut writer).await?;
+            }
+            return writer.finish().await;
+        };
+        range = range.after(&last.key);
         for entry in &page.entries {
             let item = decode_item(&entry.value)?;
             let Some(place) = table.schema().encode(&item) else { continue };
+            if table.has_local_indexes() && tally.partition != Some(place.partition) {
+                tally.write(&mut writer).await?;
+                tally = Tally { partition: Some(place.partition), bytes: 0, ..tally };
+            }
+            tally.bytes += item_size(&item) as u64;
             for index in &table.record.indexes {
                 if let Some((row, projected)) = write::entry(table, index, &place, Some(&item)) {
+                    if !index.is_global {
+                        tally.bytes += item_size(&projected) as u64;
+                    }
                     writer.put(Space::Index, row, Some(encode_item(&projected, None))).await?;
                 }
             }
@@ -170,6 +185,22 @@ pub async fn make_entries(store: &Store, lease: &Lease, table: &Table) -> Result
         writer.finish().await?;
         keep(lease).await?;
         tokio::task::yield_now().await;
+    }
+}
+
+/// The size of the item collection that is being copied.
+#[derive(Debug, Default)]
+struct Tally {
+    generation: u64,
+    partition: Option<[u8; 16]>,
+    bytes: u64,
+}
+
+impl Tally {
+    async fn write(&self, writer: &mut Writer<'_>) -> Result<(), DynamoError> {
+        let Some(partition) = &self.partition else { return Ok(()) };
+        let row = keys::collection(self.generation, partition);
+        writer.put(Space::Index, row, Some(collection::stored(self.bytes))).await
     }
 }
 

@@ -12,6 +12,7 @@ use pileus_wire::value::Map;
 
 use crate::capacity::{self, Consistency, Consumed, Side};
 use crate::error::DynamoError;
+use crate::item::collection;
 use crate::item::request::{self, WriteParameters};
 use crate::item::single;
 use crate::item::write::{Action, Change};
@@ -19,7 +20,7 @@ use crate::keys;
 use crate::state::Dynamo;
 use crate::table::{Address, Table};
 use crate::throttle;
-use crate::value::{decode_item, item_from_wire, item_size, item_to_wire};
+use crate::value::{decode_item, item_from_wire, item_into_wire, item_size};
 
 const MAX_READS: usize = 100;
 const MAX_WRITES: usize = 25;
@@ -101,8 +102,8 @@ async fn get_from(
         consumed.table += consistency.units(size);
         if let Some(item) = item {
             items.push(match &projection {
-                Some(projection) => item_to_wire(&projection.apply(&item)),
-                None => item_to_wire(&item),
+                Some(projection) => item_into_wire(projection.apply(&item)),
+                None => item_into_wire(item),
             });
         }
     }
@@ -145,16 +146,15 @@ pub async fn batch_write_item(
     let mut left: Map<Vec<api::WriteRequest>> = Map::default();
     let mut metrics: Map<Vec<api::ItemCollectionMetrics>> = Map::default();
     let mut consumed: Vec<(String, std::sync::Arc<Table>, Consumed)> = Vec::new();
+    let metrics_wanted = input.return_item_collection_metrics.as_deref();
     let total = planned.len();
     let mut throttled = 0;
     for (one, outcome) in planned.into_iter().zip(written) {
         match outcome {
             Ok(applied) => {
-                if let Some(metric) = single::collection_metrics(
-                    input.return_item_collection_metrics.as_deref(),
-                    &one.table,
-                    &one.change.key_item,
-                ) {
+                let metric =
+                    collection::metrics(cx, metrics_wanted, &one.table, &one.change.key_item).await?;
+                if let Some(metric) = metric {
                     push(&mut metrics, &one.name, metric);
                 }
                 match consumed.iter_mut().find(|(name, ..)| *name == one.name) {

@@ -20,7 +20,7 @@ use crate::state::Dynamo;
 use crate::table::schema::{EncodedKey, KeySchema, encode_partition};
 use crate::table::{self, Address, Index, Projection as Kept, Table};
 use crate::throttle;
-use crate::value::{Item, item_from_wire, item_to_wire};
+use crate::value::{Item, item_from_wire, item_into_wire};
 
 /// The index that a request names.
 fn find_index<'a>(table: &'a Table, name: Option<&str>) -> Result<Option<&'a Index>, DynamoError> {
@@ -241,22 +241,18 @@ pub async fn query(cx: &Cx, input: api::QueryInput) -> Result<api::QueryOutput, 
     Ok(api::QueryOutput {
         count: Some(page.items.len() as i64),
         scanned_count: Some(page.scanned as i64),
-        last_evaluated_key: page.last.as_ref().map(item_to_wire),
+        last_evaluated_key: page.last.map(item_into_wire),
         consumed_capacity: capacity::report(wanted, &table, &name, &page.consumed, None),
-        items: answer(&selection, &page.items),
+        items: answer(&selection, page.items),
     })
 }
 
-fn answer(selection: &Selection, items: &[Item]) -> Option<Vec<crate::value::WireItem>> {
-    (!selection.counts_only).then(|| {
-        items
-            .iter()
-            .map(|item| match &selection.projection {
-                Some(projection) => item_to_wire(&projection.apply(item)),
-                None => item_to_wire(item),
-            })
-            .collect()
-    })
+fn answer(selection: &Selection, items: Vec<Item>) -> Option<Vec<crate::value::WireItem>> {
+    let wire = |item: Item| match &selection.projection {
+        Some(projection) => item_into_wire(projection.apply(&item)),
+        None => item_into_wire(item),
+    };
+    (!selection.counts_only).then(|| items.into_iter().map(wire).collect())
 }
 
 /// # Errors
@@ -346,8 +342,8 @@ pub async fn scan(cx: &Cx, input: api::ScanInput) -> Result<api::ScanOutput, Dyn
     Ok(api::ScanOutput {
         count: Some(page.items.len() as i64),
         scanned_count: Some(page.scanned as i64),
-        last_evaluated_key: page.last.as_ref().map(item_to_wire),
+        last_evaluated_key: page.last.map(item_into_wire),
         consumed_capacity: capacity::report(wanted, &table, &name, &page.consumed, None),
-        items: answer(&selection, &page.items),
+        items: answer(&selection, page.items),
     })
 }

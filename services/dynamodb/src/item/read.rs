@@ -63,15 +63,17 @@ impl Reading<'_> {
                 let mut item = decode_item(&entry.value)?;
                 bytes += item_size(&item);
                 page.scanned += 1;
-                let key = self.key_of(&item);
+                let is_last = bytes > MAX_BYTES || self.limit == Some(page.scanned);
+                if is_last {
+                    page.last = Some(self.key_of(&item));
+                }
                 if self.fetches {
                     item = self.fetch(cx, &item, &mut fetched).await?;
                 }
                 if self.filter.is_none_or(|filter| filter.holds(&item)) {
                     page.items.push(item);
                 }
-                if bytes > MAX_BYTES || self.limit == Some(page.scanned) {
-                    page.last = Some(key);
+                if is_last {
                     return Ok(self.finish(page, bytes, &fetched));
                 }
             }

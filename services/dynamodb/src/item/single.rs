@@ -3,11 +3,11 @@
 use pileus_api_dynamodb as api;
 use pileus_platform::Cx;
 use pileus_store::Space;
-use pileus_wire::value::Map;
 
 use crate::capacity::{self, Consistency, Consumed, Side};
 use crate::error::DynamoError;
 use crate::expression::path::Projection;
+use crate::item::collection;
 use crate::item::request::{self, WriteParameters, check_update, shows_item};
 use crate::item::write::{self, Action, Applied, Change, Origin, Run};
 use crate::keys;
@@ -15,7 +15,7 @@ use crate::state::Dynamo;
 use crate::stream::read::is_alone;
 use crate::table::{Address, Table};
 use crate::throttle;
-use crate::value::{Item, decode_item, item_from_wire, item_size, item_to_wire};
+use crate::value::{Item, decode_item, item_from_wire, item_into_wire, item_size};
 
 /// `GetItem`: one point read.
 pub async fn get_item(cx: &Cx, input: api::GetItemInput) -> Result<api::GetItemOutput, DynamoError> {
@@ -37,8 +37,8 @@ pub async fn get_item(cx: &Cx, input: api::GetItemInput) -> Result<api::GetItemO
     throttle::charge(cx, &table, &consumed, Side::Read);
     Ok(api::GetItemOutput {
         item: item.map(|item| match &projection {
-            Some(projection) => item_to_wire(&projection.apply(&item)),
-            None => item_to_wire(&item),
+            Some(projection) => item_into_wire(projection.apply(&item)),
+            None => item_into_wire(item),
         }),
         consumed_capacity: capacity::report(
             input.return_consumed_capacity.as_deref(),
@@ -68,28 +68,11 @@ pub async fn run(cx: &Cx, table: &Table, change: &Change) -> Result<Applied, Dyn
             write::apply(&txn, &run, &table, change).await
         })
         .await;
-    ticket.finish();
+    dynamo.finish(ticket, applied.is_ok());
     if let Ok(applied) = &applied {
         throttle::charge(cx, table, &applied.consumed, Side::Write);
     }
     applied
-}
-
-/// `ItemCollectionMetrics`, for tables with local indexes.
-pub fn collection_metrics(
-    wanted: Option<&str>,
-    table: &Table,
-    key: &Item,
-) -> Option<api::ItemCollectionMetrics> {
-    if wanted != Some("SIZE") || !table.has_local_indexes() {
-        return None;
-    }
-    let name = &table.schema().partition.name;
-    let value = key.get(name)?.to_wire();
-    Some(api::ItemCollectionMetrics {
-        item_collection_key: Some(Map(vec![(name.clone(), value)])),
-        size_estimate_range_gb: Some(vec![0.0, 1.0]),
-    })
 }
 
 /// # Errors
@@ -169,13 +152,15 @@ pub async fn put_item(cx: &Cx, input: api::PutItemInput) -> Result<api::PutItemO
     let applied = run(cx, &table, &change).await?;
     let wanted = input.return_consumed_capacity.as_deref();
     Ok(api::PutItemOutput {
-        attributes: applied.old.filter(|_| shows_old).map(|item| item_to_wire(&item)),
+        attributes: applied.old.filter(|_| shows_old).map(item_into_wire),
         consumed_capacity: capacity::report(wanted, &table, &name, &applied.consumed, None),
-        item_collection_metrics: collection_metrics(
+        item_collection_metrics: collection::metrics(
+            cx,
             input.return_item_collection_metrics.as_deref(),
             &table,
             &change.key_item,
-        ),
+        )
+        .await?,
     })
 }
 
@@ -199,13 +184,15 @@ pub async fn delete_item(cx: &Cx, input: api::DeleteItemInput) -> Result<api::De
     let applied = run(cx, &table, &change).await?;
     let wanted = input.return_consumed_capacity.as_deref();
     Ok(api::DeleteItemOutput {
-        attributes: applied.old.filter(|_| shows_old).map(|item| item_to_wire(&item)),
+        attributes: applied.old.filter(|_| shows_old).map(item_into_wire),
         consumed_capacity: capacity::report(wanted, &table, &name, &applied.consumed, None),
-        item_collection_metrics: collection_metrics(
+        item_collection_metrics: collection::metrics(
+            cx,
             input.return_item_collection_metrics.as_deref(),
             &table,
             &change.key_item,
-        ),
+        )
+        .await?,
     })
 }
 
@@ -242,12 +229,14 @@ pub async fn update_item(cx: &Cx, input: api::UpdateItemInput) -> Result<api::Up
         _ => None,
     };
     Ok(api::UpdateItemOutput {
-        attributes: attributes.map(|item| item_to_wire(&item)),
+        attributes: attributes.map(item_into_wire),
         consumed_capacity,
-        item_collection_metrics: collection_metrics(
+        item_collection_metrics: collection::metrics(
+            cx,
             input.return_item_collection_metrics.as_deref(),
             &table,
             &change.key_item,
-        ),
+        )
+        .await?,
     })
 }

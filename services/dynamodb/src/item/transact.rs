@@ -15,6 +15,7 @@ use ring::digest::{SHA256, digest};
 use crate::capacity::{self, Consistency, Consumed, Side};
 use crate::error::{DynamoError, Reason};
 use crate::expression::path::Projection;
+use crate::item::collection;
 use crate::item::request::{self, WriteParameters, shows_item};
 use crate::item::single;
 use crate::item::token;
@@ -25,7 +26,7 @@ use crate::stream::read::is_alone;
 use crate::table::schema::EncodedKey;
 use crate::table::{Address, Table};
 use crate::throttle;
-use crate::value::{decode_item, item_from_wire, item_size, item_to_wire};
+use crate::value::{decode_item, item_from_wire, item_into_wire, item_size};
 
 /// Bytes of all items of one transaction.
 const MAX_BYTES: usize = 4 << 20;
@@ -77,7 +78,8 @@ pub async fn transact_write_items(
     let metrics_wanted = input.return_item_collection_metrics.as_deref();
     let mut metrics: Map<Vec<api::ItemCollectionMetrics>> = Map::default();
     for one in &planned {
-        if let Some(metric) = single::collection_metrics(metrics_wanted, &one.table, &one.change.key_item) {
+        let metric = collection::metrics(cx, metrics_wanted, &one.table, &one.change.key_item).await?;
+        if let Some(metric) = metric {
             match metrics.0.iter_mut().find(|(name, _)| *name == one.name) {
                 Some((_, list)) => list.push(metric),
                 None => metrics.0.push((one.name.clone(), vec![metric])),
@@ -173,7 +175,7 @@ pub async fn run(
             Ok(all)
         })
         .await;
-    ticket.finish();
+    dynamo.finish(ticket, applied.is_ok());
     match applied {
         Ok(applied) => {
             for (one, applied) in planned.iter().zip(&applied) {
@@ -202,6 +204,9 @@ fn reason(error: DynamoError) -> Result<Reason, DynamoError> {
             Ok(Reason { code: Some("ConditionalCheckFailed"), message, item: item.map(|item| *item) })
         }
         DynamoError::Validation(_) => Ok(Reason { code: Some("ValidationError"), message, item: None }),
+        DynamoError::Modelled { code: "ItemCollectionSizeLimitExceededException", .. } => {
+            Ok(Reason { code: Some("ItemCollectionSizeLimitExceeded"), message, item: None })
+        }
         other => Err(other),
     }
 }
@@ -340,8 +345,8 @@ pub async fn transact_get_items(
         }
         responses.push(api::ItemResponse {
             item: item.map(|item| match &one.projection {
-                Some(projection) => item_to_wire(&projection.apply(&item)),
-                None => item_to_wire(&item),
+                Some(projection) => item_into_wire(projection.apply(&item)),
+                None => item_into_wire(item),
             }),
         });
     }

@@ -13,6 +13,7 @@ use crate::error::DynamoError;
 use crate::expression::condition::Condition;
 use crate::expression::update::Update;
 use crate::global;
+use crate::item::collection::{self, Growth};
 use crate::keys::{self, EXPIRIES};
 use crate::state::Dynamo;
 use crate::stream::{self, order::Ticket};
@@ -203,9 +204,14 @@ pub async fn write(
     }
     let size = |item: Option<&Item>| item.map_or(0, item_size);
     let mut consumed = Consumed { table: write_units(size(old).max(size(new))), ..Consumed::default() };
+    let mut growth = size(new) as i64 - size(old) as i64;
     for index in &table.record.indexes {
         let before = entry(table, index, key, old);
         let after = entry(table, index, key, new);
+        if !index.is_global {
+            let of = |entry: &Option<(Bytes, Item)>| size(entry.as_ref().map(|(_, item)| item)) as i64;
+            growth += of(&after) - of(&before);
+        }
         let units = match (before, after) {
             (Some((gone, before)), Some((row, after))) if gone != row => {
                 txn.delete(Space::Index, gone);
@@ -228,6 +234,9 @@ pub async fn write(
         };
         consumed.add_index(&index.name, units);
     }
+    if table.has_local_indexes() {
+        grow(txn, run, (table.record.generation, key.partition), growth).await?;
+    }
     if let Some(number) = number.filter(|_| sides.differ()) {
         let change = stream::Change { sides, origin: run.origin, now: run.now };
         if let Some(settings) = &table.record.stream {
@@ -249,6 +258,23 @@ pub async fn write(
     }
     write_expiry(txn, table, key, old, new).await?;
     Ok(consumed)
+}
+
+/// Lets an item collection grow, or shrink, once the transaction is committed.
+///
+/// # Errors
+/// `ItemCollectionSizeLimitExceededException`
+async fn grow(txn: &Txn, run: &Run<'_>, place: collection::Place, bytes: i64) -> Result<(), DynamoError> {
+    let present = run.dynamo.collections.size(&txn.untracked(), place).await?;
+    let mut grown = run.ticket.grown();
+    let own: i64 = grown.iter().filter(|one| one.place == place).map(|one| one.bytes).sum();
+    if bytes > 0 && present.saturating_add_signed(own.saturating_add(bytes)) > collection::MAX_BYTES {
+        return Err(collection::too_large());
+    }
+    if bytes != 0 {
+        grown.push(Growth { place, bytes });
+    }
+    Ok(())
 }
 
 /// The entry that an item has in an index, if it has one.

@@ -12,7 +12,7 @@ use crate::error::DynamoError;
 use crate::item::transact::{self, Planned};
 use crate::item::write::Applied;
 use crate::keys;
-use crate::value::{decode_item, item_size, item_to_wire};
+use crate::value::{decode_item, item_into_wire, item_size, item_to_wire};
 
 fn error_of(error: DynamoError) -> api::BatchStatementError {
     let code = match error.code() {
@@ -20,6 +20,7 @@ fn error_of(error: DynamoError) -> api::BatchStatementError {
         "ConditionalCheckFailedException" => "ConditionalCheckFailed",
         "ResourceNotFoundException" => "ResourceNotFound",
         "ProvisionedThroughputExceededException" => "ProvisionedThroughputExceeded",
+        "ItemCollectionSizeLimitExceededException" => "ItemCollectionSizeLimitExceeded",
         "DuplicateItemException" => "DuplicateItem",
         "TransactionConflictException" => "TransactionConflict",
         "AccessDeniedException" => "AccessDenied",
@@ -27,7 +28,7 @@ fn error_of(error: DynamoError) -> api::BatchStatementError {
     };
     let message = error.public_message();
     let item = match error {
-        DynamoError::ConditionalCheckFailed { item } => item.map(|item| item_to_wire(&item)),
+        DynamoError::ConditionalCheckFailed { item } => item.map(|item| item_into_wire(*item)),
         _ => None,
     };
     api::BatchStatementError { code: Some(code.to_owned()), message: Some(message), item }
@@ -175,8 +176,8 @@ async fn read_transaction(
         }
         let item = item.filter(|item| condition.as_ref().is_none_or(|condition| condition.holds(item)));
         let item = item.map(|item| match &projection {
-            Some(projection) => item_to_wire(&projection.apply(&item)),
-            None => item_to_wire(&item),
+            Some(projection) => item_into_wire(projection.apply(&item)),
+            None => item_into_wire(item),
         });
         responses.push(api::ItemResponse { item });
     }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use pileus_core::Timestamp;
 
+use crate::item::collection::Growth;
+
 /// A request that was cut off may still commit for this long.
 const ABANDONED: Duration = Duration::from_secs(10);
 
@@ -24,11 +26,12 @@ struct Numbers {
     abandoned: Vec<(Duration, u64)>,
 }
 
-/// The numbers of one request, in flight until the ticket is finished.
+/// The numbers of one request, in flight until the ticket is finished; and what its transaction adds to item collections.
 pub struct Ticket<'a> {
     order: &'a Order,
     monotonic: Duration,
     drawn: Mutex<Vec<u64>>,
+    grown: Mutex<Vec<Growth>>,
 }
 
 fn nanos(now: Timestamp) -> u64 {
@@ -47,7 +50,7 @@ impl Order {
     }
 
     pub fn ticket(&self, monotonic: Duration) -> Ticket<'_> {
-        Ticket { order: self, monotonic, drawn: Mutex::default() }
+        Ticket { order: self, monotonic, drawn: Mutex::default(), grown: Mutex::default() }
     }
 
     /// Records of this node below this number are complete.
@@ -63,8 +66,14 @@ impl Order {
 }
 
 impl Ticket<'_> {
+    /// What the transaction adds to item collections.
+    pub fn grown(&self) -> MutexGuard<'_, Vec<Growth>> {
+        self.grown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// At the beginning of each run of a transaction: what the last run drew is not used.
     pub fn restart(&self) {
+        self.grown().clear();
         let drawn = std::mem::take(&mut *self.drawn.lock().unwrap_or_else(PoisonError::into_inner));
         let mut numbers = self.order.numbers();
         drawn.iter().for_each(|number| {

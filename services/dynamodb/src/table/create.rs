@@ -11,9 +11,10 @@ use crate::keys::TABLES;
 use crate::state::Dynamo;
 use crate::stream::{self, View};
 use crate::table::schema::{KeyAttribute, KeySchema, ScalarKind};
+use crate::table::warm_throughput::Warm;
 use crate::table::{
     self, Address, Index, OnDemandLimits, Projection, Record, StreamSettings, Table, Throughput, check_name,
-    count, describe, policy, tags,
+    count, describe, policy, tags, warm_throughput,
 };
 
 const MAX_LOCAL: usize = 5;
@@ -34,7 +35,7 @@ pub async fn create_table(
     }
     let mut record = read(cx, &input)?;
     let resource_policy = match &input.resource_policy {
-        Some(text) => Some(policy::read(cx, text, &address)?),
+        Some(text) => Some(policy::read(cx, text, address.arn().as_str())?),
         None => None,
     };
     record.policy = resource_policy;
@@ -69,7 +70,6 @@ pub fn read(cx: &Cx, input: &api::CreateTableInput) -> Result<Record, DynamoErro
         ("GlobalTableSourceArn", input.global_table_source_arn.is_some()),
         ("GlobalTableSettingsReplicationMode", input.global_table_settings_replication_mode.is_some()),
         ("VectorIndexes", input.vector_indexes.is_some()),
-        ("WarmThroughput", input.warm_throughput.is_some()),
         ("SSESpecification with a KMS key", wants_kms(input.sse_specification.as_ref())),
     ];
     if let Some((name, _)) = refused.iter().find(|(_, is_given)| *is_given) {
@@ -83,6 +83,7 @@ pub fn read(cx: &Cx, input: &api::CreateTableInput) -> Result<Record, DynamoErro
     let generation = cx.rng().next_u64();
     let indexes = read_indexes(cx, input, is_on_demand, &schema, &definitions)?;
     check_definitions_used(&definitions, &schema, &indexes)?;
+    let warm = warm_throughput::initial(input.warm_throughput.as_ref(), is_on_demand, &throughput, None)?;
     let class = input.table_class.clone().filter(|class| class != "STANDARD");
     Ok(Record {
         id: cx.ids().uuid(),
@@ -109,6 +110,8 @@ pub fn read(cx: &Cx, input: &api::CreateTableInput) -> Result<Record, DynamoErro
         replicas: Vec::new(),
         filled_from: None,
         global_version: None,
+        warm,
+        insights: None,
     })
 }
 
@@ -348,15 +351,15 @@ pub fn read_global(
     is_on_demand: bool,
     definitions: &Definitions,
 ) -> Result<Index, DynamoError> {
-    if input.warm_throughput.is_some() {
-        return Err(DynamoError::unsupported("WarmThroughput"));
-    }
     let name = input.index_name.clone().unwrap_or_default();
     let keys = read_keys(input.key_schema.as_deref().unwrap_or_default(), definitions)?;
     let projection = read_projection(input.projection.as_ref())?;
     let throughput = read_throughput(is_on_demand, input.provisioned_throughput.as_ref(), Some(&name))?;
     check_name("indexName", "IndexName", &name)?;
+    let warm = input.warm_throughput.as_ref();
+    let warm = warm_throughput::initial(warm, is_on_demand, &throughput, Some(&name))?;
     let mut index = new_index(cx, name, true, keys, projection, throughput);
+    index.warm = warm;
     index.on_demand = read_on_demand(is_on_demand, input.on_demand_throughput.as_ref())?;
     Ok(index)
 }
@@ -378,6 +381,8 @@ fn new_index(
         throughput,
         on_demand: OnDemandLimits::default(),
         is_backfilling: false,
+        warm: Warm::default(),
+        insights: None,
     }
 }
 

@@ -6,6 +6,7 @@ use pileus_core::Timestamp;
 use crate::global;
 use crate::table::count::Counts;
 use crate::table::schema::KeySchema;
+use crate::table::warm_throughput::Warm;
 use crate::table::{Index, OnDemandLimits, Projection, Table, Throughput};
 
 /// When a description is given: the answer to a change shows the state that AWS passes through.
@@ -53,11 +54,6 @@ pub fn on_demand(limits: &OnDemandLimits) -> Option<api::OnDemandThroughput> {
     })
 }
 
-/// What a table can serve at once without warming up.
-fn warm(is_on_demand: bool, throughput: &Throughput) -> (i64, i64) {
-    if is_on_demand { (12_000, 4_000) } else { (throughput.read as i64, throughput.write as i64) }
-}
-
 /// # Panics
 /// Never.
 pub fn describe(table: &Table, counts: &Counts, moment: Moment) -> api::TableDescription {
@@ -72,7 +68,7 @@ pub fn describe(table: &Table, counts: &Counts, moment: Moment) -> api::TableDes
         Moment::Later if record.indexes.iter().any(|index| index.is_backfilling) => "UPDATING",
         Moment::Later => "ACTIVE",
     };
-    let (warm_read, warm_write) = warm(record.is_on_demand, &record.throughput);
+    let warm = Warm::of(record.warm, record.is_on_demand, &record.throughput);
     let global: Vec<_> = record
         .indexes
         .iter()
@@ -138,8 +134,8 @@ pub fn describe(table: &Table, counts: &Counts, moment: Moment) -> api::TableDes
         deletion_protection_enabled: Some(record.is_protected),
         on_demand_throughput: on_demand(&record.on_demand),
         warm_throughput: Some(api::TableWarmThroughputDescription {
-            read_units_per_second: Some(warm_read),
-            write_units_per_second: Some(warm_write),
+            read_units_per_second: Some(warm.read),
+            write_units_per_second: Some(warm.write),
             status: Some("ACTIVE".to_owned()),
         }),
         ..api::TableDescription::default()
@@ -152,7 +148,7 @@ fn global_index(
     counts: &Counts,
     moment: Moment,
 ) -> api::GlobalSecondaryIndexDescription {
-    let (read, write) = warm(table.record.is_on_demand, &index.throughput);
+    let warm = Warm::of(index.warm, table.record.is_on_demand, &index.throughput);
     let status = match moment {
         Moment::Creating => "CREATING",
         Moment::Deleting => "DELETING",
@@ -171,8 +167,8 @@ fn global_index(
         index_arn: Some(format!("{}/index/{}", table.address.arn(), index.name)),
         on_demand_throughput: on_demand(&index.on_demand),
         warm_throughput: Some(api::GlobalSecondaryIndexWarmThroughputDescription {
-            read_units_per_second: Some(read),
-            write_units_per_second: Some(write),
+            read_units_per_second: Some(warm.read),
+            write_units_per_second: Some(warm.write),
             status: Some("ACTIVE".to_owned()),
         }),
     }

@@ -14,7 +14,7 @@ use crate::table::create::{
     check_definitions_used, check_projected, push, read_definitions, read_global, read_on_demand,
     read_throughput, stream_settings, wants_kms,
 };
-use crate::table::{self, Address, Record, Table, Throughput, count, describe};
+use crate::table::{self, Address, Record, Table, Throughput, count, describe, warm_throughput};
 
 /// `UpdateTable`
 pub async fn update_table(
@@ -57,7 +57,6 @@ fn refuse_unsupported(input: &api::UpdateTableInput) -> Result<(), DynamoError> 
         ("GlobalTableSettingsReplicationMode", input.global_table_settings_replication_mode.is_some()),
         ("DisassociationProtectionEnabled", input.disassociation_protection_enabled.is_some()),
         ("VectorIndexUpdates", input.vector_index_updates.is_some()),
-        ("WarmThroughput", input.warm_throughput.is_some()),
         ("SSESpecification with a KMS key", wants_kms(input.sse_specification.as_ref())),
     ];
     match refused.iter().find(|(_, is_given)| *is_given) {
@@ -76,6 +75,7 @@ async fn change(
 ) -> Result<bool, DynamoError> {
     let now = cx.now().as_millis();
     let mut changed = input.sse_specification.is_some();
+    warm_throughput::keep(record);
     if let Some(protected) = input.deletion_protection_enabled {
         record.is_protected = protected;
         changed = true;
@@ -88,6 +88,10 @@ async fn change(
     changed |= change_billing(record, input, now)?;
     if let Some(limits) = &input.on_demand_throughput {
         record.on_demand = read_on_demand(record.is_on_demand, Some(limits))?;
+        changed = true;
+    }
+    if let Some(wanted) = &input.warm_throughput {
+        warm_throughput::raise(record, wanted)?;
         changed = true;
     }
     changed |= change_stream(cx, txn, address, record, input, now).await?;
@@ -240,12 +244,12 @@ fn change_indexes(
                 let is_on_demand = record.is_on_demand;
                 let index = record.indexes.iter_mut().find(|index| index.is_global && index.name == name);
                 let index = index.ok_or_else(|| no_index(&name))?;
-                if update.warm_throughput.is_some() {
-                    return Err(DynamoError::unsupported("WarmThroughput"));
-                }
                 if let Some(wanted) = &update.provisioned_throughput {
                     let new = read_throughput(is_on_demand, Some(wanted), Some(&name))?;
                     index.throughput = dated(index.throughput, new, now);
+                }
+                if let Some(wanted) = &update.warm_throughput {
+                    warm_throughput::raise_index(index, is_on_demand, wanted)?;
                 }
                 if let Some(limits) = &update.on_demand_throughput {
                     index.on_demand = read_on_demand(is_on_demand, Some(limits))?;
@@ -261,7 +265,8 @@ fn change_indexes(
     Ok(true)
 }
 
-fn no_index(name: &str) -> DynamoError {
+/// `ResourceNotFoundException`
+pub fn no_index(name: &str) -> DynamoError {
     DynamoError::modelled(
         "ResourceNotFoundException",
         format!("Requested resource not found: Index: {name} not found"),
