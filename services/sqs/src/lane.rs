@@ -158,7 +158,7 @@ impl Lane {
     pub fn round(&self) -> impl Iterator<Item = usize> + use<> {
         let (count, turn) = (self.streams.len(), self.turn.fetch_add(1, Ordering::Relaxed));
         let kinds = (count / usize::from(keys::PARTITIONS)).max(1);
-        let place = if turn % 4 == 0 { None } else { self.cluster.place() };
+        let place = if turn % 16 == 0 { None } else { self.cluster.place() };
         let is_own = move |stream: &usize| place.is_none_or(|(place, nodes)| stream / kinds % nodes == place);
         let all = (0..count).map(move |step| (turn + step) % count);
         all.clone().filter(is_own).chain(all.filter(move |stream| !is_own(stream)))

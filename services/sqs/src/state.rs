@@ -207,7 +207,16 @@ impl Sqs {
 
     /// Which part of a standard queue takes a message. Where this process is the only one, order is kept better in one.
     pub fn partition(&self, store: &Store) -> u8 {
-        if is_alone(store) { 0 } else { store.rng().below(u64::from(PARTITIONS)) as u8 }
+        if is_alone(store) {
+            return 0;
+        }
+        let chance = |parts: u8| store.rng().below(u64::from(parts)) as u8;
+        // Among this node's own, where its receives begin: what is sent and received through one node is no other's business.
+        let own = store.cluster().place().and_then(|(place, nodes)| {
+            let (place, nodes) = (u8::try_from(place).ok()?, u8::try_from(nodes).ok()?);
+            (place < PARTITIONS).then(|| place + nodes * chance((PARTITIONS - place).div_ceil(nodes)))
+        });
+        own.unwrap_or_else(|| chance(PARTITIONS))
     }
 
     /// Which part of a FIFO queue keeps a group.
