@@ -25,6 +25,7 @@ pub fn run(up: Up) -> Result<(), String> {
     runtime.block_on(async {
         let node = Node::start(config.clone()).await.map_err(|error| error.to_string())?;
         greet(&node, &config);
+        give_back_code();
         let demo = demo.map(|demo| crate::demo::start(demo, &config, node.address().port()));
         wait_for_signal().await?;
         tracing::info!("stopping: open requests may finish");
@@ -59,6 +60,7 @@ async fn wait_for_signal() -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     tokio::select! {
+        biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -93,5 +95,23 @@ fn raise_descriptor_limit() {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
         }
+    }
+}
+
+/// Lets go of the pages of our own code: most were read by the start alone. What runs again is mapped again from the page cache.
+#[allow(unsafe_code)]
+fn give_back_code() {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
+    let Ok(program) = std::fs::read_link("/proc/self/exe") else { return };
+    let program = program.to_string_lossy();
+    for line in maps.lines().filter(|line| line.contains(" r-xp ") && line.ends_with(&*program)) {
+        let Some((start, end)) = line.split(' ').next().and_then(|range| range.split_once('-')) else {
+            continue;
+        };
+        let address = |text: &str| usize::from_str_radix(text, 16).ok();
+        let Some((start, end)) = address(start).zip(address(end)) else { continue };
+        // SAFETY: the range is a mapping of the program's file that nobody can write to, so the kernel reads the same bytes
+        // again when they are wanted.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
     }
 }
