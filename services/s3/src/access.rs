@@ -20,12 +20,11 @@ use pileus_platform::{Access, Cx, Fault, Timestamp};
 use crate::acl::Headers as AclHeaders;
 use crate::bucket::{Bucket, Configured};
 use crate::error::S3Error;
-use crate::keys::CURRENT;
-use crate::known;
 use crate::object::copy::CopySource;
 use crate::object::delete::bypass;
 use crate::object::new::tags_of_header;
 use crate::object::write::{Bypass, find_version};
+use crate::{hot, known};
 
 /// The bucket that a request is about.
 ///
@@ -201,14 +200,14 @@ pub async fn existing(
         !(cx.caller().is_root() && cx.account() == bucket.owner) || bucket.has(Configured::Policy);
     if is_judged {
         let found = match version {
-            None => CURRENT.get(cx.store(), &(bucket.id, key)).await?,
+            None => hot::current(cx, bucket.id, key).await?,
             Some(version) => {
                 let found = find_version(cx.store(), bucket, key, version).await.unwrap_or_default();
-                found.map(|(version, _)| version)
+                found.map(|(version, _)| Arc::new(version))
             }
         };
-        for (key, value) in found.map(|found| found.tags).unwrap_or_default() {
-            access = access.with(format!("s3:ExistingObjectTag/{key}"), value);
+        for (key, value) in found.iter().flat_map(|found| &found.tags) {
+            access = access.with(format!("s3:ExistingObjectTag/{key}"), value.as_str());
         }
     }
     Ok(access)

@@ -31,7 +31,7 @@ use pileus_wire::value::Unit;
 
 use crate::bucket::Bucket;
 use crate::error::S3Error;
-use crate::{access, background, known, policy, select, website};
+use crate::{access, background, hot, known, policy, select, website};
 
 pub const MALFORMED_XML: &str =
     "The XML you provided was not well-formed or did not validate against our published schema";
@@ -86,6 +86,7 @@ pub fn operations(service: Service) -> Service {
     let service = service
         .state(policy::Compiled::default())
         .state(known::Buckets::default())
+        .state(hot::Objects::default())
         .resource_policy(policy::resource_policy)
         .op(api::PUT_BUCKET_REPLICATION, replication::put_bucket_replication)
         .access_async(api::PUT_BUCKET_REPLICATION, replication::needed);

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 
 use crate::encryption::{DataKey, FRAME, SEALED_FRAME, Wrapping, sealed_length};
 use crate::error::S3Error;
+use crate::hot;
 use crate::keys::{self, BLOBS, LAYOUT, WORK};
 use crate::version::{Encryption, ObjectVersion, Place, Sealed, StoredId, WrappedKey};
 
@@ -380,13 +381,22 @@ async fn read_row(
     wrapping: &Wrapping,
     range: Range<u64>,
 ) -> Result<Bytes, S3Error> {
-    let Some(sealed) = cx.store().get(Space::Items, &keys::bytes(bucket, id)).await? else {
-        return Err(gone());
+    // What a customer's key protects is read with that key alone.
+    let hot = matches!(wrapping, Wrapping::Managed).then(|| cx.state::<hot::Objects>());
+    let plain = match hot.and_then(|hot| hot.bytes(id)) {
+        Some(plain) => plain,
+        None => {
+            let sealed = cx.store().get(Space::Items, &keys::bytes(bucket, id)).await?.ok_or_else(gone)?;
+            let key = wrapping.unwrap(cx.platform(), key)?;
+            let plain = key
+                .open(0, BytesMut::from(&sealed[..]))
+                .ok_or_else(|| S3Error::Internal("the bytes of an object were changed at rest".to_owned()))?;
+            if let Some(hot) = hot {
+                hot.offer(id, &plain);
+            }
+            plain
+        }
     };
-    let key = wrapping.unwrap(cx.platform(), key)?;
-    let plain = key
-        .open(0, BytesMut::from(&sealed[..]))
-        .ok_or_else(|| S3Error::Internal("the bytes of an object were changed at rest".to_owned()))?;
     let end = (range.end as usize).min(plain.len());
     Ok(plain.slice((range.start as usize).min(end)..end))
 }

@@ -17,7 +17,7 @@
 //! | `effects.rs` | what a change of an object or a bucket causes: called inside the change's transaction |
 //! | `owner.rs` | canonical user ids: pure |
 //! | `config.rs`, `config/` | everything that is configured on a bucket |
-//! | `known.rs` | decoded rows of buckets, kept in memory |
+//! | `known.rs`, `hot.rs` | kept in memory: decoded rows of buckets; small objects that are read often |
 //! | `keys.rs`, `error.rs` | every key we write; every error a caller can see |
 //!
 //! Where we differ from AWS, and why: `docs/services/s3.md`.
@@ -36,6 +36,7 @@ mod edge;
 mod effects;
 mod encryption;
 mod error;
+mod hot;
 mod inventory;
 mod keys;
 mod known;

@@ -3,6 +3,7 @@
 //! Source: Amazon S3 API Reference, "CopyObject". Recorded: the sentences.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use pileus_api_s3::{CopyObjectOutput, CopyObjectRequest, CopyObjectResult};
 use pileus_platform::{Cx, Fault};
@@ -116,7 +117,7 @@ fn of_source(condition: &str) -> &'static str {
 /// An object to copy from.
 pub struct Source {
     pub bucket: Bucket,
-    pub version: ObjectVersion,
+    pub version: Arc<ObjectVersion>,
     pub wrapping: Wrapping,
 }
 

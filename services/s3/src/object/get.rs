@@ -9,21 +9,20 @@ use pileus_api_s3::{GetObjectOutput, GetObjectRequest, HeadObjectOutput, HeadObj
 use pileus_platform::{CallerKind, Cx, Fault, Timestamp};
 use pileus_wire::value::Map;
 
-use crate::access;
 use crate::bucket::{Bucket, Versioning};
 use crate::checksum;
 use crate::condition::{ReadConditions, Verdict};
 use crate::data;
 use crate::encryption::{CustomerHeaders, Wrapping};
 use crate::error::S3Error;
-use crate::keys::{CURRENT, LAYOUT};
-use crate::known;
+use crate::keys::LAYOUT;
 use crate::lifecycle;
 use crate::object::new::key;
 use crate::object::put::shown_version;
 use crate::object::range;
 use crate::object::write::{find_version, latest_older};
 use crate::version::{ObjectVersion, Place, StoredChecksum};
+use crate::{access, hot, known};
 
 /// Reads that meet a version whose bytes were just replaced look again so often.
 const ATTEMPTS: usize = 4;
@@ -171,7 +170,7 @@ fn check_overrides(cx: &Cx, overrides: [bool; 6]) -> Result<(), S3Error> {
 /// A version that may be read, and the bytes that are wanted of it.
 struct Found {
     bucket: Arc<Bucket>,
-    version: ObjectVersion,
+    version: Arc<ObjectVersion>,
     wrapping: Wrapping,
     range: Range<u64>,
     /// The range was asked for.
@@ -293,7 +292,7 @@ pub async fn load(
     key: &str,
     version: Option<&str>,
     method: &'static str,
-) -> Result<ObjectVersion, S3Error> {
+) -> Result<Arc<ObjectVersion>, S3Error> {
     if let Some(id) = version.filter(|id| !id.is_empty()) {
         return match find_version(cx.store(), bucket, key, id).await? {
             None if may_list(cx, bucket).await? => {
@@ -301,13 +300,13 @@ pub async fn load(
             }
             None => Err(S3Error::AccessDenied),
             Some((marker, _)) if marker.is_delete_marker => Err(hidden(&marker, method)),
-            Some((found, _)) => Ok(found),
+            Some((found, _)) => Ok(Arc::new(found)),
         };
     }
     if version.is_some() {
         return Err(S3Error::argument("versionId", "", "Version id cannot be the empty string"));
     }
-    if let Some(found) = CURRENT.get(cx.store(), &(bucket.id, key)).await? {
+    if let Some(found) = hot::current(cx, bucket.id, key).await? {
         return Ok(found);
     }
     if !may_list(cx, bucket).await? {
