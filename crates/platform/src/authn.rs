@@ -22,7 +22,7 @@ pub(crate) struct Claim<'a> {
     pub operation: &'static Operation,
     pub protocol: Protocol,
     pub view: RequestView<'a>,
-    pub signed: Result<Option<SignedRequest>, AuthError>,
+    pub signed: &'a Result<Option<SignedRequest>, AuthError>,
     /// `None` while it is still to be streamed.
     pub body: Option<&'a Bytes>,
     pub now: Timestamp,
@@ -46,7 +46,7 @@ pub(crate) async fn authenticate_with_key(
         return Ok((authenticate_v2(platform, &claim).await?, None));
     }
     let refuse = |error: AuthError| to_fault(&error, family);
-    let Some(signed) = claim_of(&claim.signed, claim.api, claim.operation, claim.protocol)? else {
+    let Some(signed) = claim_of(claim.signed, claim.api, claim.operation, claim.protocol)? else {
         return Ok((Caller::anonymous(AccountId::DEFAULT), None));
     };
     let is_s3 = family == Family::S3;

@@ -165,14 +165,16 @@ async fn answer(
     if is_s3 {
         origin.signature = signature(&signed, &headers, &query);
     }
-    let of_payload = signed.as_ref().ok().and_then(Option::as_ref).filter(|_| is_s3).cloned();
-    let claim = Claim { api, operation, protocol, view, signed, body: body.collected(), now };
+    let claim = Claim { api, operation, protocol, view, signed: &signed, body: body.collected(), now };
     let (caller, key) = authn::authenticate_with_key(platform, claim).await?;
     if let Some(ending) = &mut place.ending {
         ending.caller = Some(caller.clone());
     }
     let mut payload = match is_s3 {
-        true => Some(Payload::of(&mut headers, of_payload.as_ref(), key)?),
+        true => {
+            let signed = signed.as_ref().ok().and_then(Option::as_ref);
+            Some(Payload::of(&mut headers, signed, key)?)
+        }
         false => None,
     };
 

@@ -362,23 +362,43 @@ impl<T: Unpin, E> Stream for Ready<T, E> {
 
 /// A body that is read as it arrives, or sent as it is made.
 #[derive(Default)]
-pub struct ByteStream(Option<BoxStream<Bytes, std::io::Error>>);
+pub struct ByteStream(Option<Source>);
+
+/// Where a stream's bytes come from.
+enum Source {
+    Whole(Bytes),
+    Stream(BoxStream<Bytes, std::io::Error>),
+}
 
 impl ByteStream {
     pub fn new(
         stream: impl Stream<Item = Result<Bytes, std::io::Error>> + Send + Sync + 'static,
     ) -> ByteStream {
-        ByteStream(Some(Box::pin(stream)))
+        ByteStream(Some(Source::Stream(Box::pin(stream))))
     }
 
     /// A stream of bytes that are already there.
     pub fn once(bytes: Bytes) -> ByteStream {
-        ByteStream::new(Ready::new(vec![bytes]))
+        ByteStream(Some(Source::Whole(bytes)))
     }
 
     /// The stream itself; empty when it was never set. It can be taken once.
     pub fn take(&mut self) -> Option<BoxStream<Bytes, std::io::Error>> {
-        self.0.take()
+        self.0.take().map(|source| match source {
+            Source::Stream(stream) => stream,
+            Source::Whole(bytes) => Box::pin(Ready::new(vec![bytes])),
+        })
+    }
+
+    /// All of it, if it is already there: then nothing is left to take.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        match self.0.take() {
+            Some(Source::Whole(bytes)) => Some(bytes),
+            other => {
+                self.0 = other;
+                None
+            }
+        }
     }
 }
 

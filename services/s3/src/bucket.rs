@@ -148,7 +148,7 @@ impl Bucket {
 
     /// The ARN of an object in it.
     pub fn object_arn(&self, key: &str) -> String {
-        format!("arn:{}:s3:::{}/{key}", self.region.partition(), self.name)
+        ["arn:", self.region.partition(), ":s3:::", &self.name, "/", key].concat()
     }
 
     pub async fn find(reader: &impl pileus_store::Reader, name: &str) -> Result<Option<Bucket>, StoreError> {

@@ -116,7 +116,7 @@ impl ObjectVersion {
 
     /// `"…"`, as headers and bodies have it.
     pub fn quoted_etag(&self) -> String {
-        format!("\"{}\"", self.etag)
+        ["\"", &self.etag, "\""].concat()
     }
 }
 

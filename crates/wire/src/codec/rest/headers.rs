@@ -141,18 +141,20 @@ fn unquote(text: &str) -> (String, &str) {
 /// # Errors
 /// `InternalFailure`, naming the member whose name or text no header can carry. The others are written.
 pub fn write(shape: &'static Shape, value: &dyn Struct, headers: &mut HeaderMap) -> Result<(), Fault> {
-    let mut done = Ok(());
+    let (mut done, mut text) = (Ok(()), Vec::new());
     for (at, member) in shape.members().iter().enumerate() {
         match (&member.bind, value.get(at).view()) {
             (_, View::Absent) => {}
             (Bind::Header(name), view) => {
-                done = done.and(append(headers, name, &header_text(member, view)).ok_or(member));
+                text.clear();
+                header_text(&mut text, member, view);
+                done = done.and(append(headers, name, &text).ok_or(member));
             }
             (Bind::HeaderPrefix(prefix), View::Map(map)) => {
                 let (_, value) = member.shape.entry();
                 for i in 0..map.len() {
                     let (key, val) = map.entry(i);
-                    let mut text = Vec::new();
+                    text.clear();
                     write_scalar(&mut text, value, val.view(), TimeFormat::HttpDate);
                     done = done.and(append(headers, &format!("{prefix}{key}"), &text).ok_or(member));
                 }
@@ -172,8 +174,7 @@ fn append(headers: &mut HeaderMap, name: &str, text: &[u8]) -> Option<()> {
     Some(())
 }
 
-fn header_text(member: &'static Member, view: View<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
+fn header_text(out: &mut Vec<u8>, member: &'static Member, view: View<'_>) {
     match view {
         View::List(list) => {
             let element = member.shape.element();
@@ -201,9 +202,8 @@ fn header_text(member: &'static Member, view: View<'_>) -> Vec<u8> {
                 }
             }
         }
-        view => scalar_text(&mut out, member, view),
+        view => scalar_text(out, member, view),
     }
-    out
 }
 
 fn is_padded(text: &[u8]) -> bool {

@@ -108,7 +108,10 @@ fn write_payload(
             match slot {
                 Some(Slot::Bytes(stream)) => {
                     set_type(fields, "application/octet-stream");
-                    ResponseBody::Stream(std::mem::take(stream))
+                    match stream.take_whole() {
+                        Some(bytes) => ResponseBody::Bytes(bytes),
+                        None => ResponseBody::Stream(std::mem::take(stream)),
+                    }
                 }
                 Some(Slot::Events(stream)) => {
                     set_type(fields, crate::eventstream::CONTENT_TYPE);
