@@ -23,13 +23,21 @@ const MAX_KNOWN: usize = 10_000;
 #[derive(Default)]
 pub struct Dynamo {
     /// Decoded rows, each beside its version: a row that changed is decoded again.
-    tables: RwLock<HashMap<Bytes, (Version, Arc<Table>)>>,
+    tables: RwLock<HashMap<Bytes, Known>>,
     pub counts: Mutex<HashMap<u64, Counts>>,
     pub buckets: Buckets,
     pub order: Order,
     pub watermarks: Watermarks,
     pub readers: crate::stream::readers::Readers,
     pub collections: Collections,
+}
+
+#[derive(Clone)]
+struct Known {
+    version: Version,
+    table: Arc<Table>,
+    /// The store's stamp before the row was read last: while it is the same, so is the row.
+    stamp: Option<u64>,
 }
 
 impl Dynamo {
@@ -59,7 +67,7 @@ impl Dynamo {
     /// `ResourceNotFoundException`
     pub async fn load_authorised(&self, store: &Store, address: &Address) -> Result<Arc<Table>, DynamoError> {
         match self.known(&row_key(address)) {
-            Some((_, table)) => ready(table),
+            Some(known) => ready(known.table),
             None => ready(self.load(store, address).await?),
         }
     }
@@ -71,12 +79,12 @@ impl Dynamo {
     /// `ResourceNotFoundException`
     pub async fn load_known(&self, txn: &Txn, address: &Address) -> Result<Arc<Table>, DynamoError> {
         let key = row_key(address);
-        if let Some((version, table)) = self.known(&key)
-            && txn.assume(Space::Meta, &key, version)
+        if let Some(known) = self.known(&key)
+            && txn.assume(Space::Meta, &key, known.version)
         {
-            return ready(table);
+            return ready(known.table);
         }
-        ready(self.find_row(txn, address, key).await?.ok_or_else(DynamoError::no_resource)?)
+        ready(self.find_row(txn, address, key, None).await?.ok_or_else(DynamoError::no_resource)?)
     }
 
     /// `find`, assuming what this node saw last, as `load_known` does; a table that is being filled counts.
@@ -86,8 +94,8 @@ impl Dynamo {
     pub async fn find_known(&self, txn: &Txn, address: &Address) -> Result<Option<Arc<Table>>, DynamoError> {
         let key = row_key(address);
         match self.known(&key) {
-            Some((version, table)) if txn.assume(Space::Meta, &key, version) => Ok(Some(table)),
-            _ => self.find_row(txn, address, key).await,
+            Some(known) if txn.assume(Space::Meta, &key, known.version) => Ok(Some(known.table)),
+            _ => self.find_row(txn, address, key, None).await,
         }
     }
 
@@ -96,7 +104,23 @@ impl Dynamo {
         reader: &impl Reader,
         address: &Address,
     ) -> Result<Option<Arc<Table>>, DynamoError> {
-        self.find_row(reader, address, row_key(address)).await
+        self.find_row(reader, address, row_key(address), None).await
+    }
+
+    /// `find`, of this moment: without reading where the store knows that nothing has changed.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn find_now(
+        &self,
+        store: &Store,
+        address: &Address,
+    ) -> Result<Option<Arc<Table>>, DynamoError> {
+        let (key, stamp) = (row_key(address), store.stamp(Space::Meta));
+        match self.known(&key) {
+            Some(known) if stamp.is_some() && known.stamp == stamp => Ok(Some(known.table)),
+            _ => self.find_row(store, address, key, stamp).await,
+        }
     }
 
     /// The request of a ticket has ended.
@@ -107,7 +131,7 @@ impl Dynamo {
         ticket.finish();
     }
 
-    fn known(&self, key: &Bytes) -> Option<(Version, Arc<Table>)> {
+    fn known(&self, key: &Bytes) -> Option<Known> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
@@ -116,6 +140,7 @@ impl Dynamo {
         reader: &impl Reader,
         address: &Address,
         key: Bytes,
+        stamp: Option<u64>,
     ) -> Result<Option<Arc<Table>>, DynamoError> {
         let Some((bytes, version)) = reader.read_row(Space::Meta, &key).await? else {
             if self.known(&key).is_some() {
@@ -123,8 +148,11 @@ impl Dynamo {
             }
             return Ok(None);
         };
-        if let Some((_, table)) = self.known(&key).filter(|(known, _)| *known == version) {
-            return Ok(Some(table));
+        if let Some(known) = self.known(&key).filter(|known| known.version == version) {
+            if stamp.is_some() {
+                self.remember(key, Known { stamp, ..known.clone() });
+            }
+            return Ok(Some(known.table));
         }
         let record: Record = rows::decode(&bytes)?;
         let policy = record.policy.as_ref().map(|policy| Policy::parse(&policy.text)).transpose();
@@ -132,13 +160,17 @@ impl Dynamo {
         let table = Arc::new(Table { address: address.clone(), record, policy: policy.map(Arc::new) });
         // What the transaction itself has written has no version yet.
         if version != 0 {
-            let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-            if tables.len() >= MAX_KNOWN {
-                tables.clear();
-            }
-            tables.insert(key, (version, table.clone()));
+            self.remember(key, Known { version, table: table.clone(), stamp });
         }
         Ok(Some(table))
+    }
+
+    fn remember(&self, key: Bytes, known: Known) {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        if tables.len() >= MAX_KNOWN {
+            tables.clear();
+        }
+        tables.insert(key, known);
     }
 }
 

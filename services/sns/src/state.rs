@@ -25,12 +25,18 @@ pub const PAGE: usize = 500;
 
 #[derive(Default)]
 pub struct Sns {
-    topics: RwLock<HashMap<Bytes, (Version, Arc<Topic>)>>,
+    topics: RwLock<HashMap<Bytes, Known>>,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
     groups: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// When each HTTP subscription may be sent the next message, where its policy limits them.
     pub paces: Mutex<HashMap<String, Timestamp>>,
     pub signer: OnceCell<Arc<Signer>>,
+}
+
+struct Known {
+    topic: Arc<Topic>,
+    /// The store's stamp before the row was read last: while it is the same, so is the row.
+    stamp: Option<u64>,
 }
 
 /// A topic as operations see it.
@@ -54,11 +60,35 @@ impl Sns {
         reader: &impl Reader,
         address: &Address,
     ) -> Result<Option<Arc<Topic>>, StoreError> {
-        let key = TOPICS.key(&address.key());
+        self.find_row(reader, address, TOPICS.key(&address.key()), None).await
+    }
+
+    /// `find`, of this moment: without reading where the store knows that nothing has changed.
+    pub async fn find_now(&self, store: &Store, address: &Address) -> Result<Option<Arc<Topic>>, StoreError> {
+        let (key, stamp) = (TOPICS.key(&address.key()), store.stamp(Space::Meta));
+        if stamp.is_some() {
+            let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = topics.get(&key).filter(|known| known.stamp == stamp) {
+                return Ok(Some(known.topic.clone()));
+            }
+        }
+        self.find_row(store, address, key, stamp).await
+    }
+
+    async fn find_row(
+        &self,
+        reader: &impl Reader,
+        address: &Address,
+        key: Bytes,
+        stamp: Option<u64>,
+    ) -> Result<Option<Arc<Topic>>, StoreError> {
         let Some((bytes, version)) = reader.read_row(Space::Meta, &key).await? else {
             return Ok(None);
         };
         if let Some(topic) = self.known(&key).filter(|topic| topic.version == version) {
+            if stamp.is_some() {
+                self.remember(key, Known { topic: topic.clone(), stamp });
+            }
             return Ok(Some(topic));
         }
         let record: Record = table::decode(&bytes)?;
@@ -69,13 +99,17 @@ impl Sns {
         let topic = Arc::new(Topic { address: address.clone(), record, policy, version, subscriptions });
         // What the transaction itself has written has no version yet.
         if version != 0 {
-            let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-            if topics.len() >= MAX_KNOWN {
-                topics.clear();
-            }
-            topics.insert(key, (version, topic.clone()));
+            self.remember(key, Known { topic: topic.clone(), stamp });
         }
         Ok(Some(topic))
+    }
+
+    fn remember(&self, key: Bytes, known: Known) {
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        if topics.len() >= MAX_KNOWN {
+            topics.clear();
+        }
+        topics.insert(key, known);
     }
 
     /// # Errors
@@ -101,7 +135,7 @@ impl Sns {
 
     fn known(&self, key: &Bytes) -> Option<Arc<Topic>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(key).map(|(_, topic)| topic.clone())
+        topics.get(key).map(|known| known.topic.clone())
     }
 
     /// The way to a queue for messages of one topic.

@@ -221,7 +221,7 @@ pub async fn list_topics(cx: &Cx, input: api::ListTopicsInput) -> Result<api::Li
 /// The policy of the topic with this ARN. The one that a topic is made with opens nothing that its account's identities do not have.
 pub async fn policy(cx: &Cx, arn: &str) -> Result<Option<ResourcePolicy>, Fault> {
     let Some(address) = Address::from_arn(arn) else { return Ok(None) };
-    let topic = cx.state::<Sns>().find(cx.store(), &address).await.map_err(SnsError::from)?;
+    let topic = cx.state::<Sns>().find_now(cx.store(), &address).await.map_err(SnsError::from)?;
     let policy: Option<Arc<Policy>> = topic.and_then(|topic| topic.policy.clone());
     Ok(policy.map(|policy| ResourcePolicy { name: arn.into(), policy, must_allow: false }))
 }

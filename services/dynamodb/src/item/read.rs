@@ -12,7 +12,7 @@ use crate::value::{Item, decode_item, item_size};
 
 /// Bytes of items that one request looks at.
 const MAX_BYTES: usize = 1 << 20;
-const FIRST_PAGE: usize = 64;
+const FIRST_PAGE: usize = 128;
 const LATER_PAGE: usize = 256;
 
 /// What to read.

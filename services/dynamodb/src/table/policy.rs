@@ -172,7 +172,7 @@ pub async fn find(cx: &Cx, arn: &str) -> Result<Option<ResourcePolicy>, Fault> {
             None => None,
         },
         _ => {
-            let table = cx.state::<Dynamo>().find(cx.store(), &address).await?;
+            let table = cx.state::<Dynamo>().find_now(cx.store(), &address).await?;
             table.and_then(|table| table.policy.clone())
         }
     };
