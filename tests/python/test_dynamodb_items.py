@@ -307,6 +307,8 @@ def test_provisioned_throughput_is_enforced_where_awss_limits_are(tmp_path):
         client = node.client("dynamodb")
         node.freeze()
         table = make_table(client, BillingMode="PROVISIONED", ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 1})  # fmt: skip
+        # It is being created for a while.
+        node.advance(6)
         put = dict(TableName=table, Item={"pk": s("a"), "x": s("x" * 99_000)})
         for _ in range(4):
             client.put_item(**put)

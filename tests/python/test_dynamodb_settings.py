@@ -2,7 +2,8 @@
 
 import pytest
 from conftest import error_code
-from dynamo import invalid, make_table, refused
+from dynamo import invalid, make_table, refused, s
+from harness import Node
 
 
 @pytest.fixture
@@ -106,3 +107,40 @@ def test_what_was_provisioned_stays_warm(dynamodb):
     few = dict(TableName="warm", BillingMode="PAY_PER_REQUEST", WarmThroughput=warm(100, 4_000), **keys)
     assert invalid(dynamodb.create_table, **few).endswith("Requested ReadUnitsPerSecond for WarmThroughput for table is lower than initial throughput")  # fmt: skip
     assert error_code(dynamodb.describe_table, TableName="warm") == "ResourceNotFoundException"
+
+
+@pytest.fixture
+def strict():
+    """A node with AWS's limits, where tables are not made at once; its clock stands still."""
+    node = Node("--limits", "aws")
+    try:
+        node.freeze()
+        yield node
+    finally:
+        node.stop()
+
+
+def test_tables_pass_through_their_states_where_awss_limits_are(strict):
+    dynamodb = strict.client("dynamodb")
+    name = make_table(dynamodb, indexes=[("by-owner", "owner", None)])
+    table = lambda: dynamodb.describe_table(TableName=name)["Table"]  # noqa: E731
+    states = lambda: (table()["TableStatus"], table()["GlobalSecondaryIndexes"][0]["IndexStatus"])  # noqa: E731
+    in_use = lambda state: ("ResourceInUseException", f"Attempt to change a resource which is still in use: Table is being {state}: {name}")  # noqa: E731
+    put = dict(TableName=name, Item={"pk": s("a")})
+    protect = dict(TableName=name, DeletionProtectionEnabled=False)
+    assert states() == ("CREATING", "CREATING")
+    assert refused(dynamodb.put_item, **put) == ("ResourceNotFoundException", "Requested resource not found")
+    assert refused(dynamodb.update_table, **protect) == in_use("created")
+    assert refused(dynamodb.delete_table, TableName=name) == in_use("created")
+    strict.advance(6)
+    assert states() == ("ACTIVE", "ACTIVE")
+    dynamodb.put_item(**put)
+    assert dynamodb.update_table(**protect)["TableDescription"]["TableStatus"] == "UPDATING"
+    assert states() == ("UPDATING", "ACTIVE")
+    # Items can be read and written meanwhile.
+    dynamodb.put_item(**put)
+    assert refused(dynamodb.update_table, **protect) == in_use("updated")
+    assert refused(dynamodb.delete_table, TableName=name) == in_use("updated")
+    strict.advance(6)
+    dynamodb.delete_table(TableName=name)
+    assert error_code(dynamodb.describe_table, TableName=name) == "ResourceNotFoundException"

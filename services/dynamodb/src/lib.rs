@@ -12,6 +12,7 @@
 //! | `table/policy.rs`       | `PutResourcePolicy`, `GetResourcePolicy`, `DeleteResourcePolicy`                 |
 //! | `table/recovery.rs`     | `DescribeContinuousBackups`, `UpdateContinuousBackups`: point-in-time recovery   |
 //! | `table/insights.rs`     | `UpdateContributorInsights`, `DescribeContributorInsights`, `ListContributorInsights` |
+//! | `table/transition.rs`   | states that tables pass through                                                  |
 //! | `table/warm_throughput.rs` | what a table can serve at once: pure                                          |
 //! | `table/time_to_live.rs` | `UpdateTimeToLive`, `DescribeTimeToLive`                                         |
 //! | `backup.rs`             | `CreateBackup`, `DescribeBackup`, `ListBackups`, `DeleteBackup`                  |

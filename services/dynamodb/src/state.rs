@@ -14,7 +14,7 @@ use crate::keys::TABLES;
 use crate::stream::order::{Order, Ticket};
 use crate::stream::watermark::Watermarks;
 use crate::table::count::Counts;
-use crate::table::{Address, Record, Table};
+use crate::table::{Address, Record, Table, transition};
 use crate::throttle::Buckets;
 
 /// Tables whose rows are kept decoded, before all are forgotten.
@@ -66,9 +66,13 @@ impl Dynamo {
     /// # Errors
     /// `ResourceNotFoundException`
     pub async fn load_authorised(&self, store: &Store, address: &Address) -> Result<Arc<Table>, DynamoError> {
-        match self.known(&row_key(address)) {
-            Some(known) => ready(known.table),
-            None => ready(self.load(store, address).await?),
+        let table = match self.known(&row_key(address)) {
+            Some(known) => known.table,
+            None => self.load(store, address).await?,
+        };
+        match transition::is_being_created(&table, store.clock().now()) {
+            true => Err(DynamoError::no_resource()),
+            false => ready(table),
         }
     }
 

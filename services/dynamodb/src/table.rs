@@ -10,6 +10,7 @@ pub mod recovery;
 pub mod schema;
 pub mod tags;
 pub mod time_to_live;
+pub mod transition;
 pub mod update;
 pub mod warm_throughput;
 
@@ -31,6 +32,7 @@ use crate::state::Dynamo;
 use crate::stream;
 use crate::table::insights::Insights;
 use crate::table::schema::{KeySchema, ScalarKind};
+use crate::table::transition::Transition;
 use crate::table::warm_throughput::Warm;
 use crate::value::{Item, Value};
 
@@ -259,6 +261,8 @@ pub struct Record {
     pub warm: Warm,
     #[serde(default)]
     pub insights: Option<Insights>,
+    #[serde(default)]
+    pub transition: Option<Transition>,
 }
 
 impl Stored for Record {}
@@ -371,7 +375,8 @@ pub async fn describe_table(
     let address = Address::parse(cx, &input.table_name.unwrap_or_default())?;
     let table = cx.state::<Dynamo>().load_named(cx.store(), &address).await?;
     let counts = count::counts(cx, &table).await?;
-    Ok(api::DescribeTableOutput { table: Some(describe::describe(&table, &counts, describe::Moment::Later)) })
+    let moment = transition::moment(&table, cx.now());
+    Ok(api::DescribeTableOutput { table: Some(describe::describe(&table, &counts, moment)) })
 }
 
 /// `ListTables`: by name, up to 100 at a time.
@@ -402,6 +407,7 @@ pub async fn delete_table(
                     "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
                 ));
             }
+            transition::check(&table, cx.now())?;
             if table.is_restoring() {
                 return Err(in_use(&address.name, "Attempting to delete a table while it is being restored"));
             }

@@ -101,6 +101,7 @@ fn table() -> Table {
         global_version: None,
         warm: Warm::default(),
         insights: None,
+        transition: None,
     };
     Table { address, record, policy: None }
 }

@@ -203,6 +203,7 @@ pub fn fresh(cx: &Cx, old: &Record) -> Record {
         index.insights = None;
     }
     record.insights = None;
+    record.transition = None;
     (record.stream, record.latest_stream, record.time_to_live, record.policy) = (None, None, None, None);
     (record.recovery, record.restore, record.filled_from, record.global_version) = (None, None, None, None);
     record.replicas.clear();

@@ -14,7 +14,7 @@ use crate::table::schema::{KeyAttribute, KeySchema, ScalarKind};
 use crate::table::warm_throughput::Warm;
 use crate::table::{
     self, Address, Index, OnDemandLimits, Projection, Record, StreamSettings, Table, Throughput, check_name,
-    count, describe, policy, tags, warm_throughput,
+    count, describe, policy, tags, transition, warm_throughput,
 };
 
 const MAX_LOCAL: usize = 5;
@@ -39,6 +39,7 @@ pub async fn create_table(
         None => None,
     };
     record.policy = resource_policy;
+    record.transition = transition::begin(cx, true);
     let stream = stream_settings(cx, input.stream_specification.as_ref())?;
     if let Some(stream) = &stream {
         record.latest_stream = Some(stream.label.clone());
@@ -112,6 +113,7 @@ pub fn read(cx: &Cx, input: &api::CreateTableInput) -> Result<Record, DynamoErro
         global_version: None,
         warm,
         insights: None,
+        transition: None,
     })
 }
 

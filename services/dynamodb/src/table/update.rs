@@ -14,7 +14,7 @@ use crate::table::create::{
     check_definitions_used, check_projected, push, read_definitions, read_global, read_on_demand,
     read_throughput, stream_settings, wants_kms,
 };
-use crate::table::{self, Address, Record, Table, Throughput, count, describe, warm_throughput};
+use crate::table::{self, Address, Record, Table, Throughput, count, describe, transition, warm_throughput};
 
 /// `UpdateTable`
 pub async fn update_table(
@@ -30,7 +30,9 @@ pub async fn update_table(
             if table.is_restoring() {
                 return Err(table::in_use(&address.name, "Attempting to change a table while it is being restored"));
             }
+            transition::check(&table, cx.now())?;
             let mut record = table.record.clone();
+            record.transition = transition::begin(cx, false);
             let changed = change(cx, &txn, address, &mut record, input).await?;
             if !changed {
                 return Err(DynamoError::validation(
