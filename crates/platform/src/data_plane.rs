@@ -101,7 +101,8 @@ impl DataRequest {
         }
         let view = RequestView { method: method.as_str(), path, query, headers, authority: None };
         let protocol = api.protocols.first().copied().unwrap_or(Protocol::RestJson1);
-        let claim = Claim { api, operation, protocol, view, signed: &signed, body: Some(body), now: self.now };
+        let claim =
+            Claim { api, operation, protocol, view, signed: &signed, body: Some(body), now: self.now };
         authn::authenticate(&self.platform, claim).await
     }
 
