@@ -104,6 +104,8 @@ async fn all(args: &Args, binary: &Path, dir: &Path) -> Result<(), String> {
 
     // Each load on a node of its own: none pays for sorting what another has left behind.
     let node = fresh(binary, dir, "identity").await?;
+    // Idle is what it is once the start is over.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let (first_answer, idle) = (node.first_answer, node.rss_mib());
     let identity = load::run(&node, Scenario::CallerIdentity, args.clients, seconds).await?;
     identity.print("sts GetCallerIdentity");

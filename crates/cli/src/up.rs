@@ -1,6 +1,7 @@
 //! `pileus up`.
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use pileus_node::{Engine, Node};
 use pileus_platform::Profile;
@@ -8,6 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::{LogFormat, Settings, Up};
+
+/// By then the start is over, its workers' first rounds too.
+const SETTLED: Duration = Duration::from_secs(1);
 
 pub fn run(up: Up) -> Result<(), String> {
     let demo = up.demo;
@@ -25,7 +29,10 @@ pub fn run(up: Up) -> Result<(), String> {
     runtime.block_on(async {
         let node = Node::start(config.clone()).await.map_err(|error| error.to_string())?;
         greet(&node, &config);
-        give_back_code();
+        tokio::spawn(async {
+            let _ = tokio::time::timeout(SETTLED, std::future::pending::<()>()).await;
+            give_back_code();
+        });
         let demo = demo.map(|demo| crate::demo::start(demo, &config, node.address().port()));
         wait_for_signal().await?;
         tracing::info!("stopping: open requests may finish");
