@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pileus_api_apigateway as api;
+use pileus_platform::LimitsProfile;
 use pileus_wire::value::Map;
 use serde_json::json;
 
@@ -75,8 +76,13 @@ pub async fn check(
 fn by_stage(call: &Call, staged: &Staged, method: &Method) -> Result<(), Refusal> {
     let now = call.cx.clock().monotonic();
     let setting = staged.setting(method);
-    let rate = setting.and_then(|setting| setting.throttling_rate_limit).unwrap_or(ACCOUNT_RATE);
-    let burst = setting.and_then(|setting| setting.throttling_burst_limit).unwrap_or(ACCOUNT_BURST);
+    let rate = setting.and_then(|setting| setting.throttling_rate_limit);
+    let burst = setting.and_then(|setting| setting.throttling_burst_limit);
+    // The account's own quota is one of AWS's.
+    if rate.is_none() && burst.is_none() && call.cx.limits() != LimitsProfile::Aws {
+        return Ok(());
+    }
+    let (rate, burst) = (rate.unwrap_or(ACCOUNT_RATE), burst.unwrap_or(ACCOUNT_BURST));
     // Minus one stands for no limit of its own.
     if rate < 0.0 || burst < 0 {
         return Ok(());
