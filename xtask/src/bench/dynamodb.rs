@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::load::{Figures, on_threads};
+use super::load::{self, Figures, Work, on_threads};
 use super::wire::Wire;
 use super::{bare_hyper, fresh, raw_group_commit, verdict};
 use crate::client::Client;
@@ -173,31 +173,15 @@ impl Load {
 
     /// On `clients` connections for `time`, after a short warm-up.
     async fn run(&self, process: &Process, clients: usize, time: Duration) -> Result<Figures, String> {
-        self.for_a_while(process.port, clients, time / 5).await?;
-        let (cpu, begin) = (process.cpu(), Instant::now());
-        let latencies = self.for_a_while(process.port, clients, time).await?;
-        Ok(Figures::of(latencies, begin.elapsed(), process.cpu().saturating_sub(cpu)))
+        load::repeat(&[process], self, clients, time).await
     }
+}
 
-    async fn for_a_while(&self, port: u16, clients: usize, time: Duration) -> Result<Vec<Duration>, String> {
-        let (load, end) = (self.clone(), Instant::now() + time);
-        on_threads(clients, move |_| {
-            let load = load.clone();
-            async move {
-                let mut wire = Wire::connect(port).await?;
-                let mut latencies = Vec::new();
-                loop {
-                    let start = Instant::now();
-                    if start >= end {
-                        return Ok(latencies);
-                    }
-                    let turn = load.turn.fetch_add(1, Ordering::Relaxed) % load.requests.len();
-                    (load.check)(wire.send(&load.requests[turn]).await?)?;
-                    latencies.push(start.elapsed());
-                }
-            }
-        })
-        .await
+impl Work for Load {
+    async fn once(&self, wire: &mut Wire, _: Instant) -> Result<bool, String> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.requests.len();
+        (self.check)(wire.send(&self.requests[turn]).await?)?;
+        Ok(true)
     }
 }
 

@@ -77,32 +77,47 @@ pub async fn run_on(
     clients: usize,
     time: Duration,
 ) -> Result<Figures, String> {
-    let ports: Arc<[u16]> = processes.iter().map(|process| process.port).collect();
-    let Some(&first) = ports.first() else { return Err("there is no node to load".to_owned()) };
+    let first = processes.first().ok_or("there is no node to load")?.port;
     let queue = match scenario {
         Scenario::CallerIdentity => String::new(),
         Scenario::SqsCycleDeep => create_queue(first, "deep").await?,
         other => create_queue(first, &format!("bench-{other:?}")).await?,
     };
-    let cpu = || processes.iter().map(|process| process.cpu()).sum::<Duration>();
     let calls = Arc::new(Calls::new(Client::connect(first).await?, queue)?);
-    for_a_while(&ports, scenario, &calls, clients, time / 10).await?;
+    repeat(processes, &Scenic { calls, scenario }, clients, time).await
+}
+
+/// What a connection does over and over.
+pub trait Work: Clone + Send + 'static {
+    /// False when it did not come to its end by `end`: it does not count.
+    fn once(&self, wire: &mut Wire, end: Instant) -> impl Future<Output = Result<bool, String>>;
+}
+
+/// Does the work on `clients` connections, spread over the processes, for `time`, after a short warm-up. CPU is that of all.
+pub async fn repeat(
+    processes: &[&Process],
+    work: &impl Work,
+    clients: usize,
+    time: Duration,
+) -> Result<Figures, String> {
+    let ports: Arc<[u16]> = processes.iter().map(|process| process.port).collect();
+    let cpu = || processes.iter().map(|process| process.cpu()).sum::<Duration>();
+    for_a_while(&ports, work, clients, time / 10).await?;
     let (before, begin) = (cpu(), Instant::now());
-    let latencies = for_a_while(&ports, scenario, &calls, clients, time).await?;
+    let latencies = for_a_while(&ports, work, clients, time).await?;
     Ok(Figures::of(latencies, begin.elapsed(), cpu().saturating_sub(before)))
 }
 
 async fn for_a_while(
     ports: &Arc<[u16]>,
-    scenario: Scenario,
-    calls: &Arc<Calls>,
+    work: &impl Work,
     clients: usize,
     time: Duration,
 ) -> Result<Vec<Duration>, String> {
     let end = Instant::now() + time;
-    let (calls, ports) = (calls.clone(), ports.clone());
+    let (work, ports) = (work.clone(), ports.clone());
     on_threads(clients, move |client| {
-        let (calls, port) = (calls.clone(), ports[client % ports.len()]);
+        let (work, port) = (work.clone(), ports[client % ports.len()]);
         async move {
             let mut wire = Wire::connect(port).await?;
             let mut latencies = Vec::new();
@@ -111,13 +126,26 @@ async fn for_a_while(
                 if start >= end {
                     return Ok(latencies);
                 }
-                if calls.once(&mut wire, scenario, end).await? {
+                if work.once(&mut wire, end).await? {
                     latencies.push(start.elapsed());
                 }
             }
         }
     })
     .await
+}
+
+/// The calls of a scenario.
+#[derive(Clone)]
+struct Scenic {
+    calls: Arc<Calls>,
+    scenario: Scenario,
+}
+
+impl Work for Scenic {
+    async fn once(&self, wire: &mut Wire, end: Instant) -> Result<bool, String> {
+        self.calls.once(wire, self.scenario, end).await
+    }
 }
 
 /// Runs the clients on threads of their own, a few on each: no connection ever moves to another thread.

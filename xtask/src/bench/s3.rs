@@ -19,7 +19,7 @@ use pileus_core::Timestamp;
 use pileus_wire::checksum::{Algorithm, Checksum};
 use pileus_wire::sigv4::{Credentials, PayloadMode, RequestView, Signing, sha256_hex, sign};
 
-use super::load::{Figures, on_threads};
+use super::load::{self, Figures, Work};
 use super::wire::Wire;
 use super::{bare_hyper, fresh, verdict};
 use crate::client::Client;
@@ -166,30 +166,14 @@ impl Load {
 
     /// On `clients` connections for `time`, after a short warm-up.
     async fn run(&self, process: &Process, clients: usize, time: Duration) -> Result<Figures, String> {
-        self.for_a_while(process.port, clients, time / 10).await?;
-        let (cpu, begin) = (process.cpu(), Instant::now());
-        let latencies = self.for_a_while(process.port, clients, time).await?;
-        Ok(Figures::of(latencies, begin.elapsed(), process.cpu().saturating_sub(cpu)))
+        load::repeat(&[process], self, clients, time).await
     }
+}
 
-    async fn for_a_while(&self, port: u16, clients: usize, time: Duration) -> Result<Vec<Duration>, String> {
-        let (load, end) = (self.clone(), Instant::now() + time);
-        on_threads(clients, move |_| {
-            let load = load.clone();
-            async move {
-                let mut wire = Wire::connect(port).await?;
-                let mut latencies = Vec::new();
-                loop {
-                    let start = Instant::now();
-                    if start >= end {
-                        return Ok(latencies);
-                    }
-                    wire.exchange(&(load.head)()?, &load.body).await?;
-                    latencies.push(start.elapsed());
-                }
-            }
-        })
-        .await
+impl Work for Load {
+    async fn once(&self, wire: &mut Wire, _: Instant) -> Result<bool, String> {
+        wire.exchange(&(self.head)()?, &self.body).await?;
+        Ok(true)
     }
 }
 
